@@ -1,0 +1,16 @@
+"""支付宝沙箱 Alipay's open platform for one mini-program, as the real service would answer.
+
+| module | what is in it |
+|---|---|
+| `server.py` | the gateway put together, its addresses, its control calls |
+| `door.py` | requests read, their signatures and public parameters checked |
+| `checks.py` | refusals, and `biz_content` read strictly |
+| `answers.py` | answers written in changing shapes and signed |
+| `signing.py` | the texts to sign, SHA256withRSA |
+| `trades.py` | trades: created, asked for, paid by the wallet, closed |
+| `refunds.py` | refunds, and cancelling a trade |
+| `accounts.py` | the tables, and the money of payers and of the seller |
+| `notices.py` | notices, true and forged |
+| `bills.py` | the daily bill, and the address it is fetched from |
+| `login.py` | payers, and `alipay.system.oauth.token` |
+"""

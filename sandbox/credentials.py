@@ -1,0 +1,103 @@
+"""商户凭证 Issues what a merchant platform shows its merchant. Random, kept in DIR, mode 600."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+
+CREDENTIALS_FILE = "credentials.json"
+ALIPAY_APP_PRIVATE_KEY = "alipay-app-private.pem"
+ALIPAY_APP_PUBLIC_KEY = "alipay-app-public.pem"
+ALIPAY_GATEWAY_PRIVATE_KEY = "alipay-gateway-private.pem"
+ALIPAY_GATEWAY_PUBLIC_KEY = "alipay-gateway-public.pem"
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """The environment variables of the product, by channel."""
+
+    wechat: Mapping[str, str]
+    alipay: Mapping[str, str]
+
+
+def issue_credentials(data_dir: Path) -> Credentials:
+    """Return the credentials kept in `data_dir`, made if there are none yet.
+
+    Both gateways may start at once: whoever comes second finds what the first has made.
+    """
+    data_dir = data_dir.resolve()
+    data_dir.mkdir(parents=True, exist_ok=True)
+    with (data_dir / ".credentials.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (data_dir / CREDENTIALS_FILE).exists():
+            _issue_alipay_keys(data_dir)
+            issued = {"wechat": _issue_wechat(), "alipay": _issue_alipay(data_dir)}
+            _write(data_dir / CREDENTIALS_FILE, json.dumps(issued, indent=2).encode() + b"\n")
+    return read_credentials(data_dir)
+
+
+def read_credentials(data_dir: Path) -> Credentials:
+    """Return what was issued.
+
+    Raises:
+        FileNotFoundError: nothing was.
+    """
+    kept = json.loads((data_dir / CREDENTIALS_FILE).read_text(encoding="utf-8"))
+    return Credentials(wechat=kept["wechat"], alipay=kept["alipay"])
+
+
+def _issue_wechat() -> dict[str, str]:
+    return {
+        "LIANJIAO_WECHAT_APP_ID": "wx" + secrets.token_hex(8),
+        "LIANJIAO_WECHAT_APP_SECRET": secrets.token_hex(16),
+        "LIANJIAO_WECHAT_MERCHANT_ID": "1" + _digits(9),
+        "LIANJIAO_WECHAT_API_KEY": secrets.token_hex(16),
+    }
+
+
+def _issue_alipay(data_dir: Path) -> dict[str, str]:
+    return {
+        "LIANJIAO_ALIPAY_APP_ID": "2021" + _digits(12),
+        "LIANJIAO_ALIPAY_SELLER_ID": "2088" + _digits(12),
+        "LIANJIAO_ALIPAY_APP_PRIVATE_KEY_FILE": str(data_dir / ALIPAY_APP_PRIVATE_KEY),
+        "LIANJIAO_ALIPAY_ALIPAY_PUBLIC_KEY_FILE": str(data_dir / ALIPAY_GATEWAY_PUBLIC_KEY),
+    }
+
+
+def _issue_alipay_keys(data_dir: Path) -> None:
+    pairs = (
+        (ALIPAY_APP_PRIVATE_KEY, ALIPAY_APP_PUBLIC_KEY),
+        (ALIPAY_GATEWAY_PRIVATE_KEY, ALIPAY_GATEWAY_PUBLIC_KEY),
+    )
+    for private_name, public_name in pairs:
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        _write(data_dir / private_name, private)
+        _write(data_dir / public_name, public)
+
+
+def _digits(count: int) -> str:
+    return "".join(secrets.choice(string.digits) for _ in range(count))
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file that is either whole or not there, for the owner only."""
+    draft = path.with_name(path.name + ".new")
+    draft.touch(mode=0o600)
+    draft.write_bytes(content)
+    os.replace(draft, path)

@@ -1,0 +1,56 @@
+"""`python -m sandbox` as the demo runs it, and the credentials that it issues."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import requests
+from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+
+from sandbox.credentials import issue_credentials
+
+
+def test_credentials_are_issued_once(tmp_path: Path):
+    with ThreadPoolExecutor(max_workers=4) as threads:
+        issued = [threads.submit(issue_credentials, tmp_path) for _ in range(4)]
+    first = issued[0].result()
+    assert all(credentials.result() == first for credentials in issued)
+    assert first.wechat["LIANJIAO_WECHAT_APP_ID"].startswith("wx")
+    assert len(first.wechat["LIANJIAO_WECHAT_API_KEY"]) == 32
+    assert {path.stat().st_mode & 0o077 for path in tmp_path.glob("*.[pj]*")} == {0}
+
+
+def test_the_keys_of_alipay_are_pairs(tmp_path: Path):
+    alipay = issue_credentials(tmp_path).alipay
+    for side in ("app", "gateway"):
+        private = (tmp_path / f"alipay-{side}-private.pem").read_bytes()
+        public = load_pem_public_key((tmp_path / f"alipay-{side}-public.pem").read_bytes())
+        key = load_pem_private_key(private, None)
+        assert key.key_size == 2048
+        assert key.public_key() == public
+    assert Path(alipay["LIANJIAO_ALIPAY_APP_PRIVATE_KEY_FILE"]).is_absolute()
+    assert alipay["LIANJIAO_ALIPAY_ALIPAY_PUBLIC_KEY_FILE"].endswith("gateway-public.pem")
+
+
+def test_a_gateway_process_serves_on_the_clock_it_was_given(tmp_path: Path, repository_root: Path):
+    pytest.importorskip("sandbox.alipay.server")
+    command = [sys.executable, "-m", "sandbox", "wechat", "--data", str(tmp_path), "--port", "0"]
+    with subprocess.Popen(
+        [*command, "--clock", "2026-11-24T23:59:00+08:00"],
+        cwd=repository_root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        try:
+            name, url = process.stdout.readline().split()
+            clock = requests.get(f"{url}_control/clock", timeout=10).json()
+        finally:
+            process.terminate()
+    assert name == "wechat"
+    assert clock["now"].startswith(("2026-11-24T23:59", "2026-11-25T00:00"))
+    assert (tmp_path / "credentials.json").exists()

@@ -1,0 +1,112 @@
+"""A merchant of the WeChat sandbox by hand: signatures with hashlib, XML with ElementTree."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from xml.etree import ElementTree
+
+import requests
+
+from tests.sandbox.gateways import RunningGateway
+
+ORDER = "D2026112400000000000000000000001"
+REFUND = "R2026112400000000000000000000001"
+
+
+def text_to_sign(fields: Mapping[str, str], key: str) -> bytes:
+    pairs = [f"{name}={fields[name]}" for name in sorted(fields) if fields[name] and name != "sign"]
+    return "&".join([*pairs, f"key={key}"]).encode()
+
+
+def md5(fields: Mapping[str, str], key: str) -> str:
+    return hashlib.md5(text_to_sign(fields, key)).hexdigest().upper()
+
+
+def hmac_sha256(fields: Mapping[str, str], key: str) -> str:
+    return hmac.new(key.encode(), text_to_sign(fields, key), hashlib.sha256).hexdigest().upper()
+
+
+def to_xml(fields: Mapping[str, str]) -> bytes:
+    inner = "".join(f"<{name}><![CDATA[{value}]]></{name}>" for name, value in fields.items())
+    return f"<xml>{inner}</xml>".encode()
+
+
+def from_xml(body: bytes) -> dict[str, str]:
+    return {child.tag: child.text or "" for child in ElementTree.fromstring(body)}
+
+
+class WeChatMerchant:
+    """Sends what it is told to, signed as it is told to."""
+
+    def __init__(self, gateway: RunningGateway) -> None:
+        issued = gateway.credentials.wechat
+        self.gateway = gateway
+        self.app_id = issued["LIANJIAO_WECHAT_APP_ID"]
+        self.app_secret = issued["LIANJIAO_WECHAT_APP_SECRET"]
+        self.merchant_id = issued["LIANJIAO_WECHAT_MERCHANT_ID"]
+        self.key = issued["LIANJIAO_WECHAT_API_KEY"]
+
+    def send(self, call: str, body: bytes) -> requests.Response:
+        return requests.post(self.gateway.url + call, data=body, timeout=10, allow_redirects=False)
+
+    def signed(self, **fields: str) -> dict[str, str]:
+        whole = {
+            "appid": self.app_id,
+            "mch_id": self.merchant_id,
+            "nonce_str": "5K8264ILTKCH16CQ2502SI8ZNMTM67VS",
+            **fields,
+        }
+        whole = {name: value for name, value in whole.items() if value is not None}
+        make = hmac_sha256 if whole.get("sign_type") == "HMAC-SHA256" else md5
+        return {**whole, "sign": make(whole, self.key)}
+
+    def ask(self, call: str, **fields: str) -> dict[str, str]:
+        """Return the answer, its signature checked if it should have one."""
+        answer = from_xml(self.send(call, to_xml(self.signed(**fields))).content)
+        if answer["return_code"] == "SUCCESS":
+            make = hmac_sha256 if fields.get("sign_type") == "HMAC-SHA256" else md5
+            assert answer["sign"] == make(answer, self.key)
+        return answer
+
+    def order(self, payer: str, notify_url: str, /, **changes: str) -> dict[str, str]:
+        return {
+            "body": "住房公积金缴存",
+            "out_trade_no": ORDER,
+            "total_fee": "10000",
+            "spbill_create_ip": "203.0.113.7",
+            "notify_url": notify_url,
+            "trade_type": "JSAPI",
+            "openid": payer,
+            **changes,
+        }
+
+    def phone(self, prepay_id: str, *, sign_type: str = "MD5") -> dict[str, str]:
+        params = {
+            "appId": self.app_id,
+            "timeStamp": "1795485600",
+            "nonceStr": "5K8264ILTKCH16CQ2502SI8ZNMTM67VS",
+            "package": f"prepay_id={prepay_id}",
+            "signType": sign_type,
+        }
+        make = hmac_sha256 if sign_type == "HMAC-SHA256" else md5
+        signature = make(params, self.key)
+        return {name: text for name, text in params.items() if name != "appId"} | {
+            "paySign": signature
+        }
+
+    def place_and_pay(self, payer: str, notify_url: str, /, **changes: str) -> dict:
+        placed = self.ask("pay/unifiedorder", **self.order(payer, notify_url, **changes))
+        phone = self.phone(placed["prepay_id"], sign_type=changes.get("sign_type", "MD5"))
+        return self.gateway.control("pay", payer=payer, phone=phone)
+
+    def refund(self, refund_fee: str, number: str = REFUND, **changes: str) -> dict[str, str]:
+        fields = {
+            "out_trade_no": ORDER,
+            "out_refund_no": number,
+            "total_fee": "10000",
+            "refund_fee": refund_fee,
+            **changes,
+        }
+        return self.ask("secapi/pay/refund", **fields)
