@@ -1,0 +1,80 @@
+"""The typed settings of one process, from the environment only.
+
+Names are prefixed LIANJIAO_. A value that has no safe default has none: the process then refuses
+to start and says which variable is missing. Secrets are `SecretStr`, never shown in a repr.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AnyHttpUrl, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class WeChatSettings(BaseSettings):
+    """WeChat Pay v2 merchant and mini-program."""
+
+    model_config = SettingsConfigDict(env_prefix="LIANJIAO_WECHAT_", hide_input_in_errors=True)
+
+    app_id: str
+    app_secret: SecretStr
+    merchant_id: str
+    api_key: SecretStr = Field(description="API v2 key, 32 characters")
+    pay_base_url: str = "https://api.mch.weixin.qq.com/"
+    api_base_url: str = "https://api.weixin.qq.com/"
+    client_cert_file: Path | None = None
+    client_key_file: Path | None = None
+
+
+class AlipaySettings(BaseSettings):
+    """Alipay open platform application (key mode, RSA2)."""
+
+    model_config = SettingsConfigDict(env_prefix="LIANJIAO_ALIPAY_", hide_input_in_errors=True)
+
+    app_id: str
+    seller_id: str
+    op_app_id: str = Field(default="", description="mini-program app id, when it differs")
+    app_private_key_file: Path
+    alipay_public_key_file: Path
+    alipay_next_public_key_file: Path | None = Field(
+        default=None, description="second accepted key while Alipay rotates its own"
+    )
+    gateway_url: str = "https://openapi.alipay.com/gateway.do"
+
+
+class Settings(BaseSettings):
+    """Everything that differs from one installation to another."""
+
+    model_config = SettingsConfigDict(env_prefix="LIANJIAO_", hide_input_in_errors=True)
+
+    environment: Literal["demo", "test", "production"] = "production"
+    database_url: str = Field(description="SQLAlchemy URL, sqlite:/// or mysql+pymysql://")
+    public_base_url: AnyHttpUrl = Field(description="where channels reach us, for callback URLs")
+    data_keys: SecretStr = Field(
+        description="field encryption keys: `id:base64 of 32 bytes` separated by commas, "
+        "the first one seals, all of them open"
+    )
+    index_key: SecretStr = Field(description="base64 of 32 bytes for the blind index")
+    database_timeout_seconds: int = Field(
+        default=60, gt=0, description="MariaDB: a silence this long means that it is gone"
+    )
+    channel_connect_timeout_seconds: float = 3.0
+    channel_read_timeout_seconds: float = 10.0
+    clock_offset_seconds: int = Field(
+        default=0, description="demo and tests: business time is this far from real time"
+    )
+    field_cipher: Literal["aes-256-gcm", "sm4-gcm"] = "aes-256-gcm"
+    index_hash: Literal["sha256", "sm3"] = Field(
+        default="sha256", description="of the blind index; never changes once people are enrolled"
+    )
+    trusted_proxies: int = Field(
+        default=0, ge=0, le=3, description="reverse proxies in front, for the client's address"
+    )
+    metrics_token: SecretStr = Field(
+        default=SecretStr(""), description="what a scrape of /metrics must show; empty: no metrics"
+    )
+    wechat: WeChatSettings = Field(default_factory=lambda: WeChatSettings())
+    alipay: AlipaySettings = Field(default_factory=lambda: AlipaySettings())
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

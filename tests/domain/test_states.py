@@ -1,0 +1,58 @@
+"""What a table of moves answers, and what the money relies on in the two tables there are."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import pytest
+
+from app.domain.payment_orders.models import OPEN_STATES, ORDER_STATES, OrderState
+from app.domain.refunds.models import IN_FLIGHT, REFUND_STATES, RefundState
+from app.domain.states import IllegalMove, StateMachine
+
+
+class Light(StrEnum):
+    RED = "red"
+    GREEN = "green"
+    DARK = "dark"
+
+
+LIGHTS = StateMachine(
+    "light",
+    {
+        Light.RED: frozenset({Light.GREEN, Light.DARK}),
+        Light.GREEN: frozenset({Light.RED, Light.DARK}),
+        Light.DARK: frozenset(),
+    },
+)
+
+
+def test_a_move_of_the_table_is_allowed() -> None:
+    LIGHTS.check(Light.RED, Light.GREEN)
+
+
+@pytest.mark.parametrize(("current", "target"), [(Light.RED, Light.RED), (Light.DARK, Light.RED)])
+def test_any_other_is_refused_and_named(current: Light, target: Light) -> None:
+    with pytest.raises(IllegalMove) as refusal:
+        LIGHTS.check(current, target)
+    assert refusal.value.detail == {"thing": "light", "current": current, "target": target}
+
+
+def test_the_sources_of_a_state_are_those_that_lead_to_it() -> None:
+    assert set(LIGHTS.sources_of(Light.DARK)) == {Light.RED, Light.GREEN}
+    assert LIGHTS.sources_of(Light.RED) == (Light.GREEN,)
+
+
+def test_money_can_still_come_for_every_open_order_and_for_no_other() -> None:
+    assert set(OPEN_STATES) == set(ORDER_STATES.sources_of(OrderState.SUCCEEDED))
+
+
+def test_an_order_that_had_ended_unpaid_takes_late_money_to_suspense_only() -> None:
+    for state in (OrderState.CLOSED, OrderState.FAILED):
+        assert ORDER_STATES.moves[state] == {OrderState.IN_SUSPENSE}
+
+
+def test_only_a_request_can_be_sent_and_all_that_is_under_way_can_end_either_way() -> None:
+    assert REFUND_STATES.sources_of(RefundState.SENDING) == (RefundState.REQUESTED,)
+    for state in IN_FLIGHT:
+        assert {RefundState.SUCCEEDED, RefundState.FAILED} <= REFUND_STATES.moves[state]
