@@ -1,0 +1,47 @@
+"""Breaks (差错): what does not agree between a channel and our books, kept for staff to settle."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.domain.base import Base, BigId, Instant, enum_column
+
+
+class BreakKind(StrEnum):
+    """What is wrong."""
+
+    AMOUNT_MISMATCH = "amount_mismatch"
+    UNKNOWN_ORDER = "unknown_order"
+    LATE_PAYMENT = "late_payment"
+    ACCOUNT_CLOSED = "account_closed"
+    PAID_TWICE = "paid_twice"
+    UNKNOWN_REFUND = "unknown_refund"
+    REFUND_FAILED = "refund_failed"
+    LATE_REFUND = "late_refund"
+    """The channel gave money back that our books do not hold for it any more."""
+    SUBSIDY_NOT_REVERSED = "subsidy_not_reversed"
+    UNDECIDED = "undecided"
+    """The channel has not said for too long what became of an order or a refund."""
+
+
+class Break(Base):
+    """One disagreement; the key keeps a repeated message from opening a second one."""
+
+    __tablename__ = "settlement_break"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    break_key: Mapped[str] = mapped_column(String(200), unique=True)
+    kind: Mapped[BreakKind] = mapped_column(enum_column(BreakKind))
+    channel: Mapped[str] = mapped_column(String(16))
+    number: Mapped[str] = mapped_column(String(64), index=True)
+    """The order, refund or channel number that it is about."""
+    expected_fen: Mapped[int | None] = mapped_column(BigInteger)
+    found_fen: Mapped[int | None] = mapped_column(BigInteger)
+    detail: Mapped[dict[str, Any]] = mapped_column(JSON)
+    opened_at: Mapped[datetime] = mapped_column(Instant)
+    closed_at: Mapped[datetime | None] = mapped_column(Instant)

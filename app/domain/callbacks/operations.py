@@ -1,0 +1,194 @@
+"""Receiving callbacks: verify, apply, keep the evidence, and only then say «recorded».
+
+The callback's row and what it does to the books share one transaction. If applying fails for a
+reason of our own, the callback alone is stored and a job applies it again; if even that fails,
+the channel reads «send it again».
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, insert, select, update
+from sqlalchemy.orm import Session
+
+from app.domain.base import rows_changed, table_of
+from app.domain.callbacks.models import CallbackResult, ChannelCallback
+from app.domain.ports import (
+    CallbackRejected,
+    CallbackReply,
+    ChannelEvent,
+    EventTopic,
+    OutcomeKind,
+    Ports,
+    RawCallback,
+)
+from app.domain.refunds.models import IN_FLIGHT, Refund
+from app.domain.settlement import Effect
+from app.domain.settlement.payments import apply_payment
+from app.domain.settlement.refunds import apply_refund
+
+CALLBACK = table_of(ChannelCallback)
+REFUND = table_of(Refund)
+EVIDENCE = "channel_callback.body"
+
+log = logging.getLogger(__name__)
+
+_RESULTS = {
+    Effect.CREDITED: CallbackResult.CREDITED,
+    Effect.DUPLICATE: CallbackResult.DUPLICATE,
+    Effect.SUSPENSE: CallbackResult.SUSPENSE,
+    Effect.MISMATCH: CallbackResult.MISMATCH,
+    Effect.CLOSED: CallbackResult.NOT_PAID,
+    Effect.REFUNDED: CallbackResult.REFUND_NOTED,
+    Effect.REFUND_FAILED: CallbackResult.REFUND_NOTED,
+    Effect.NOTHING: CallbackResult.IGNORED,
+}
+
+
+def receive_callback(ports: Ports, *, channel: str, raw: RawCallback) -> CallbackReply:
+    """Take a callback of `channel` and answer in the channel's own words.
+
+    A callback that is not genuine, not ours or unreadable changes nothing and is only counted.
+    The accepting reply means that it is durably stored.
+    """
+    adapter = ports.channels.calling_back[channel]
+    try:
+        event = adapter.read_callback(raw)
+    except CallbackRejected as rejected:
+        log.warning(
+            "callback rejected",
+            extra={"channel": channel, "endpoint": raw.endpoint, "reason": rejected.reason},
+        )
+        ports.count_callback(channel, f"rejected_{rejected.reason}")
+        return adapter.reply(accepted=False)
+    try:
+        result = _apply_and_store(ports, channel=channel, raw=raw, event=event)
+    except Exception:
+        log.exception("callback not applied", extra={"channel": channel, "endpoint": raw.endpoint})
+        stored = _store_pending(ports, channel=channel, raw=raw, event=event)
+        ports.count_callback(channel, "pending" if stored else "not_stored")
+        return adapter.reply(accepted=stored)
+    ports.count_callback(channel, result.value)
+    log.info(
+        "callback applied",
+        extra={
+            "channel": channel,
+            "number": event.outcome.number if event.outcome else None,
+            "result": result.value,
+        },
+    )
+    return adapter.reply(accepted=True)
+
+
+def apply_pending_callbacks(ports: Ports, *, limit: int = 100) -> tuple[int, int]:
+    """Apply stored callbacks whose first application failed, oldest first, each by itself.
+
+    Args:
+        limit: how many are read at a time.
+    Returns: how many were applied, and how many failed again.
+    """
+    applied = failed = last_id = 0
+    while page := _list_pending(ports, after_id=last_id, limit=limit):
+        for row in page:
+            try:
+                _apply_again(ports, row)
+                applied += 1
+            except Exception:
+                # It stays pending; those behind it must not wait for it.
+                log.exception("pending callback failed again", extra={"callback_id": row.id})
+                failed += 1
+        last_id = page[-1].id
+    return applied, failed
+
+
+def _list_pending(ports: Ports, *, after_id: int, limit: int) -> Sequence[Row[Any]]:
+    return ports.read(
+        lambda session: session.execute(
+            select(CALLBACK)
+            .where(CALLBACK.c.result == CallbackResult.PENDING, CALLBACK.c.id > after_id)
+            .order_by(CALLBACK.c.id)
+            .limit(limit)
+        ).all()
+    )
+
+
+def _apply_again(ports: Ports, row: Row[Any]) -> None:
+    raw = RawCallback(
+        endpoint=row.endpoint,
+        content_type=row.content_type,
+        headers={},
+        body=ports.vault.open_bytes(row.body, context=EVIDENCE),
+    )
+    event = ports.channels.calling_back[row.channel].read_callback(raw)
+
+    def work(session: Session) -> None:
+        result = _apply(session, channel=row.channel, event=event, now=ports.now())
+        rows_changed(
+            session,
+            update(CALLBACK)
+            # Another process may have applied it meanwhile: its result is the true one.
+            .where(CALLBACK.c.id == row.id, CALLBACK.c.result == CallbackResult.PENDING)
+            .values(result=result),
+        )
+
+    ports.transact(work)
+
+
+def _apply_and_store(
+    ports: Ports, *, channel: str, raw: RawCallback, event: ChannelEvent
+) -> CallbackResult:
+    evidence = _evidence(ports, channel=channel, raw=raw, event=event)
+
+    def work(session: Session) -> CallbackResult:
+        result = _apply(session, channel=channel, event=event, now=evidence["received_at"])
+        session.execute(insert(CALLBACK).values(result=result, **evidence))
+        return result
+
+    return ports.transact(work)
+
+
+def _store_pending(ports: Ports, *, channel: str, raw: RawCallback, event: ChannelEvent) -> bool:
+    try:
+        evidence = _evidence(ports, channel=channel, raw=raw, event=event)
+        store = insert(CALLBACK).values(result=CallbackResult.PENDING, **evidence)
+        ports.transact(lambda session: session.execute(store))
+    except Exception:
+        log.exception("callback not stored", extra={"channel": channel})
+        return False
+    return True
+
+
+def _evidence(
+    ports: Ports, *, channel: str, raw: RawCallback, event: ChannelEvent
+) -> dict[str, Any]:
+    return {
+        "channel": channel,
+        "endpoint": raw.endpoint,
+        "content_type": raw.content_type[:80],
+        "number": event.outcome.number if event.outcome else None,
+        "body": ports.vault.seal(raw.body, context=EVIDENCE),
+        "key_id": ports.vault.active_key_id,
+        "received_at": ports.now(),
+    }
+
+
+def _apply(session: Session, *, channel: str, event: ChannelEvent, now: datetime) -> CallbackResult:
+    if event.outcome is None:
+        return CallbackResult.IGNORED
+    if event.topic is EventTopic.PAYMENT:
+        return _RESULTS[apply_payment(session, channel=channel, outcome=event.outcome, now=now)]
+    if event.outcome.kind is OutcomeKind.ACCEPTED:
+        # The channel only says that something happened to the refund: ask at once.
+        noted = rows_changed(
+            session,
+            update(REFUND)
+            .where(REFUND.c.refund_no == event.outcome.number, REFUND.c.state.in_(IN_FLIGHT))
+            .values(next_query_at=now),
+        )
+        if noted:
+            return CallbackResult.REFUND_NOTED
+    return _RESULTS[apply_refund(session, channel=channel, outcome=event.outcome, now=now)]

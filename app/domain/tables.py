@@ -1,0 +1,12 @@
+"""Imports every table, for migrations and tests."""
+
+import app.domain.breaks.models
+import app.domain.callbacks.models
+import app.domain.contributors.models
+import app.domain.ledger.models
+import app.domain.payment_orders.models
+import app.domain.policy.models
+import app.domain.refunds.models
+import app.domain.sessions.models
+import app.domain.staff.models
+import app.domain.subsidies.models  # noqa: F401

@@ -1,0 +1,224 @@
+"""Each kind of damage to the database has its name in the invariants check."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+from sqlalchemy import text
+
+from app.domain.inquiries.operations import resolve_orders, resolve_refunds
+from tests.builders import an_account
+from tests.fund import Fund
+
+
+@dataclass(frozen=True)
+class Town:
+    """Books with everything in them: credited, given back, asked back, closed, in suspense."""
+
+    account_id: int
+    other_id: int
+
+
+@pytest.fixture
+def town(fund: Fund) -> Town:
+    account_id, other_id = an_account(fund.ports), an_account(fund.ports)
+    order_no = fund.deposit(account_id, 50_000)
+    done = fund.ask_back(order_no, 20_000)
+    fund.release(done)
+    fund.ask_back(order_no, 10_000)
+    late = fund.start(other_id, 33_300, channel="alipay").order_no
+    fund.start(other_id, 44_400)
+    fund.clock.advance(minutes=30)
+    resolve_orders(fund.ports)
+    resolve_refunds(fund.ports)
+    fund.alipay.trades[late].state = "open"
+    fund.notify(fund.alipay.pay(late), channel="alipay")
+    fund.notify(fund.wechat.callback(order_no, number="D-not-ours", reference="T-stray"))
+    gone = fund.deposit(other_id, 20_000)
+    fund.release(fund.ask_back(gone, 20_000))
+    fund.clock.advance(minutes=1)
+    resolve_refunds(fund.ports)
+    return Town(account_id=account_id, other_id=other_id)
+
+
+def kinds(fund: Fund) -> set[str]:
+    return {offence.kind for offence in fund.offences()}
+
+
+def test_books_with_everything_in_them_are_clean(fund: Fund, town: Town) -> None:
+    assert fund.offences() == []
+    assert fund.money(town.account_id) == (50_000, 10_000)  # 500.00 − 200.00 + 200.00
+    assert fund.money(town.other_id) == (0, 0)
+    assert [kind for kind, *_ in fund.breaks()] == ["late_payment", "unknown_order"]
+    assert [is_reversed for *_, is_reversed in fund.grants()] == [False, True]
+
+
+CREDITED = "state = 'succeeded' AND account_id = :account_id"
+
+
+@pytest.mark.parametrize(
+    ("damage", "expected"),
+    [
+        (
+            f"UPDATE payment_order SET state = 'awaiting_payment' WHERE {CREDITED}",
+            {"deposit_without_cause"},
+        ),
+        (
+            f"UPDATE payment_order SET amount_fen = amount_fen + 1 WHERE {CREDITED}",
+            {"deposit_not_posted_once"},
+        ),
+        (
+            f"UPDATE payment_order SET account_id = :other_id WHERE {CREDITED}",
+            {"deposit_not_posted_once"},
+        ),
+        (
+            "UPDATE payment_order SET state = 'succeeded' WHERE state = 'closed'",
+            {"deposit_not_posted_once"},
+        ),
+        (
+            "UPDATE payment_order SET state = 'in_suspense' WHERE state = 'closed'",
+            {"suspense_receipt_not_posted_once"},
+        ),
+        (
+            "UPDATE payment_order SET amount_fen = 1 WHERE state = 'in_suspense'",
+            {"suspense_receipt_not_posted_once"},
+        ),
+        (
+            f"UPDATE payment_order SET refunded_fen = 0 WHERE {CREDITED}",
+            {"order_differs_from_refunds"},
+        ),
+        (
+            f"UPDATE payment_order SET refund_reserved_fen = refunded_fen WHERE {CREDITED}",
+            {"order_differs_from_refunds"},
+        ),
+        (
+            "UPDATE refund SET state = 'failed' WHERE state = 'succeeded'",
+            {"deposit_refund_without_cause", "order_differs_from_refunds"},
+        ),
+        (
+            "UPDATE refund SET amount_fen = amount_fen + 1 WHERE state = 'succeeded'",
+            {"deposit_refund_not_posted_once", "order_differs_from_refunds"},
+        ),
+        (
+            "UPDATE refund SET account_id = :other_id"
+            " WHERE state = 'succeeded' AND account_id = :account_id",
+            {"deposit_refund_not_posted_once"},
+        ),
+        (
+            "UPDATE refund SET state = 'succeeded', checker = 'staff:9' WHERE state = 'requested'",
+            {
+                "deposit_refund_not_posted_once",
+                "order_differs_from_refunds",
+                "refund_differs_from_hold",
+            },
+        ),
+        (
+            "UPDATE refund SET amount_fen = amount_fen - 1 WHERE state = 'requested'",
+            {"order_differs_from_refunds", "refund_differs_from_hold"},
+        ),
+        ("DELETE FROM hold", {"held_differs_from_holds", "refund_differs_from_hold"}),
+        (
+            "UPDATE hold SET amount_fen = amount_fen - 1",
+            {"held_differs_from_holds", "refund_differs_from_hold"},
+        ),
+        (
+            "UPDATE hold SET hold_key = 'another'",
+            {"refund_differs_from_hold"},
+        ),
+        (
+            "UPDATE contributor SET subsidy_paid_fen = subsidy_paid_fen + 1",
+            {"subsidies_differ_from_grants"},
+        ),
+        (
+            "DELETE FROM subsidy_grant WHERE account_id = :account_id",
+            {"opening_subsidy_without_cause", "subsidies_differ_from_grants"},
+        ),
+        (
+            "UPDATE subsidy_grant SET paid_fen = paid_fen - 1 WHERE account_id = :account_id",
+            {"opening_subsidy_not_posted_once", "subsidies_differ_from_grants"},
+        ),
+        (
+            "UPDATE subsidy_grant SET reversed_on = '2026-11-24' WHERE account_id = :account_id",
+            {"opening_subsidy_reversal_not_posted_once", "subsidies_differ_from_grants"},
+        ),
+        (
+            "UPDATE subsidy_grant SET reversed_on = NULL WHERE account_id = :other_id",
+            {"opening_subsidy_reversal_without_cause", "subsidies_differ_from_grants"},
+        ),
+        (
+            "UPDATE account SET balance_fen = balance_fen + 1 WHERE id = :account_id",
+            {"balance_differs_from_lines"},
+        ),
+        (
+            "UPDATE account SET held_fen = held_fen - 1 WHERE id = :account_id",
+            {"held_differs_from_holds"},
+        ),
+        (
+            "UPDATE journal_line SET account_id = :other_id"
+            " WHERE amount_fen = -50000 AND code = '20102'",
+            {"balance_differs_from_lines", "deposit_not_posted_once"},
+        ),
+        (
+            "UPDATE journal_line SET amount_fen = amount_fen * 2"
+            " WHERE amount_fen IN (50000, -50000)",
+            {"balance_differs_from_lines", "deposit_not_posted_once"},
+        ),
+        (
+            "UPDATE journal_line SET amount_fen = 50001 WHERE amount_fen = 50000",
+            {"entry_unbalanced", "deposit_not_posted_once"},
+        ),
+        (
+            "DELETE FROM journal_line WHERE amount_fen IN (50000, -50000)",
+            {"entry_unbalanced", "balance_differs_from_lines", "deposit_not_posted_once"},
+        ),
+        (
+            "UPDATE journal_entry SET kind = 'deposit' WHERE kind = 'suspense_receipt'",
+            {"deposit_without_cause", "suspense_receipt_not_posted_once"},
+        ),
+        (
+            "UPDATE journal_line SET code = '77777' WHERE amount_fen = 50000",
+            {"line_misplaced"},
+        ),
+    ],
+)
+@pytest.mark.usefixtures("unguarded")
+def test_damage_is_named(fund: Fund, town: Town, damage: str, expected: set[str]) -> None:
+    names = {"account_id": town.account_id, "other_id": town.other_id}
+    used = {name: value for name, value in names.items() if f":{name}" in damage}
+    done = fund.ports.transact(lambda session: session.execute(text(damage), used))
+    assert done.rowcount > 0  # type: ignore[attr-defined]
+    assert kinds(fund) == expected
+
+
+@pytest.mark.usefixtures("unguarded")
+def test_an_entry_that_nobody_caused_is_named_although_it_balances(fund: Fund, town: Town) -> None:
+    """A thief with the database's password pays a «refund» out and keeps the balances right."""
+    for statement in (
+        "INSERT INTO journal_entry"
+        " (id, posting_key, kind, business_date, value_date, posted_at, memo)"
+        " VALUES (9999, 'refund:R-invented', 'deposit_refund', '2026-11-24', '2026-11-24',"
+        " '2026-11-24 02:00:00', 'x')",
+        "INSERT INTO journal_line (entry_id, line_no, code, account_id, channel, amount_fen)"
+        f" VALUES (9999, 1, '20102', {town.account_id}, NULL, 40000)",
+        "INSERT INTO journal_line (entry_id, line_no, code, account_id, channel, amount_fen)"
+        " VALUES (9999, 2, '11901', NULL, 'wechat', -40000)",
+        f"UPDATE account SET balance_fen = balance_fen - 40000 WHERE id = {town.account_id}",
+    ):
+        fund.ports.transact(lambda session, s=statement: session.execute(text(s)))
+    assert [(o.kind, o.where, o.found) for o in fund.offences()] == [
+        ("deposit_refund_without_cause", "refund:R-invented", "40000")
+    ]
+
+
+@pytest.mark.usefixtures("unguarded")
+def test_an_offence_says_where_what_was_expected_and_what_was_found(fund: Fund, town: Town) -> None:
+    fund.ports.transact(
+        lambda session: session.execute(
+            text("UPDATE account SET balance_fen = 50001 WHERE id = :id"),
+            {"id": town.account_id},
+        )
+    )
+    (offence,) = fund.offences()
+    assert offence.where == fund.account(town.account_id).account_no
+    assert (offence.expected, offence.found) == ("50000", "50001")
