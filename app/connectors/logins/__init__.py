@@ -1,0 +1,1 @@
+"""Log-in platforms: who stands behind a one-time code of a mini-program."""

@@ -1,0 +1,140 @@
+"""Notices from WeChat Pay: what may be believed of a POST from anybody on the internet.
+
+A payment notice is believed for its MD5 signature. A refund notice has no signature; it is
+believed because its content could only be sealed by someone who has the API key. Either comes to
+its own endpoint only.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Mapping
+
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.padding import PKCS7
+
+from app.domain.ports import (
+    CallbackRejected,
+    ChannelEvent,
+    EventTopic,
+    Outcome,
+    OutcomeKind,
+    RawCallback,
+    Reason,
+)
+from app.payments.reasons import ReasonTable
+from app.payments.values import MESSAGE_LENGTH, Unreadable, read_number, read_spaced_time
+from app.payments.wechat.envelope import booked_fen, read_compact_time, read_fen, read_fields
+from app.payments.wechat.signing import is_genuine
+
+MALFORMED = "malformed"
+SIGNATURE = "signature"
+MERCHANT = "merchant"
+
+
+class CallbackReader:
+    """Verifies and normalizes the notices to one merchant and app."""
+
+    def __init__(
+        self, *, app_id: str, merchant_id: str, api_key: str, reasons: ReasonTable
+    ) -> None:
+        self._app_id = app_id
+        self._merchant_id = merchant_id
+        self._api_key = api_key
+        self._reasons = reasons
+        digest = hashlib.md5(api_key.encode(), usedforsecurity=False).hexdigest()
+        self._refund_key = digest.encode()
+
+    def read(self, raw: RawCallback) -> ChannelEvent:
+        """Return what a genuine notice says.
+
+        Raises:
+            CallbackRejected: for everything else.
+        """
+        try:
+            fields = read_fields(raw.body)
+            if fields.get("return_code") != "SUCCESS":
+                raise Unreadable("return_code")
+            if raw.endpoint == "payment":
+                return self._read_payment(fields)
+            if raw.endpoint == "refund":
+                return self._read_refund(fields)
+        except Unreadable:
+            raise CallbackRejected(MALFORMED) from None
+        raise CallbackRejected(MALFORMED)
+
+    def _check_merchant(self, fields: Mapping[str, str]) -> None:
+        ours = (
+            fields.get("appid") == self._app_id
+            and fields.get("mch_id") == self._merchant_id
+            # Set only when the money went to a sub-merchant of a service provider.
+            and not fields.get("sub_mch_id")
+        )
+        if not ours:
+            raise CallbackRejected(MERCHANT)
+
+    def _read_payment(self, fields: Mapping[str, str]) -> ChannelEvent:
+        if "req_info" in fields or "out_refund_no" in fields:
+            raise Unreadable("a refund notice")
+        if not is_genuine(fields, self._api_key):
+            raise CallbackRejected(SIGNATURE)
+        self._check_merchant(fields)
+        order_no = read_number(fields.get("out_trade_no"))
+        if fields.get("result_code") == "FAIL":
+            # One try of the payer failed; the order can still be paid.
+            outcome = Outcome(
+                kind=OutcomeKind.ACCEPTED,
+                reason=Reason.NOT_PAID,
+                number=order_no,
+                raw_code=fields.get("err_code", ""),
+                raw_message=fields.get("err_code_des", "")[:MESSAGE_LENGTH],
+            )
+            return ChannelEvent(topic=EventTopic.PAYMENT, outcome=outcome)
+        if fields.get("result_code") != "SUCCESS" or fields.get("trade_type") != "JSAPI":
+            raise Unreadable("result_code or trade_type")
+        outcome = Outcome(
+            kind=OutcomeKind.SUCCEEDED,
+            reason=Reason.OK,
+            number=order_no,
+            amount_fen=booked_fen(fields),
+            reference=read_number(fields.get("transaction_id")),
+            payer_ref=fields.get("openid") or None,
+            occurred_at=read_compact_time(fields.get("time_end")),
+            raw_code="SUCCESS",
+        )
+        return ChannelEvent(topic=EventTopic.PAYMENT, outcome=outcome)
+
+    def _read_refund(self, fields: Mapping[str, str]) -> ChannelEvent:
+        if not fields.get("req_info"):
+            raise Unreadable("no req_info")
+        self._check_merchant(fields)
+        inner = read_fields(self._open(fields["req_info"]), root="root")
+        status = inner.get("refund_status", "")
+        kind, reason = self._reasons.lookup("refund_status", status)
+        read_number(inner.get("out_trade_no"))
+        outcome = Outcome(
+            kind=kind,
+            reason=reason,
+            number=read_number(inner.get("out_refund_no")),
+            amount_fen=read_fen(inner.get("refund_fee")),
+            reference=read_number(inner.get("refund_id")),
+            occurred_at=read_spaced_time(inner.get("success_time")),
+            raw_code=status,
+        )
+        return ChannelEvent(topic=EventTopic.REFUND, outcome=outcome)
+
+    def _open(self, sealed: str) -> bytes:
+        """Decrypt req_info: AES-256-ECB with PKCS7, as the protocol prescribes."""
+        try:
+            ciphertext = base64.b64decode(sealed, validate=True)
+        except (binascii.Error, ValueError):
+            raise Unreadable("req_info") from None
+        decryptor = Cipher(algorithms.AES(self._refund_key), modes.ECB()).decryptor()  # noqa: S305
+        unpadder = PKCS7(algorithms.AES.block_size).unpadder()
+        try:
+            padded = decryptor.update(ciphertext) + decryptor.finalize()
+            return unpadder.update(padded) + unpadder.finalize()
+        except ValueError:
+            raise CallbackRejected(SIGNATURE) from None
