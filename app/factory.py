@@ -1,0 +1,128 @@
+"""Puts the house together: settings, database, ports, doors. The one file that knows every room."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+import string
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from apiflask import APIFlask
+from sqlalchemy import Engine
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+import app.domain.tables  # noqa: F401  every table, for migrations
+from app import __version__
+from app.commands.registry import register_commands
+from app.connectors.logins.registry import build_logins
+from app.db import db, make_read, make_transact, migrate, prepare_engine
+from app.domain.pii import Vault, read_data_keys
+from app.domain.ports import Ports
+from app.logs import configure_logging
+from app.metrics import count_callback
+from app.payments.registry import build_channels
+from app.routes import register_routes
+from config.reason_files import load_reasons
+from config.settings import Settings
+
+ALPHABET = string.ascii_uppercase + string.digits
+MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
+
+
+def create_app(settings: Settings, *, ports: Ports | None = None) -> APIFlask:
+    """Build the web application of one process.
+
+    Args:
+        ports: what tests put in place of the ports built from the settings.
+    """
+    # After the imports above on purpose: the Alipay SDK resets logging when it is imported.
+    configure_logging(settings.log_level)
+    flask_app = APIFlask(
+        "app",
+        title="连缴 Lianjiao API",
+        version=__version__,
+        docs_path=None,
+        spec_path="/openapi.json",
+    )
+    flask_app.config["SQLALCHEMY_DATABASE_URI"] = settings.database_url
+    flask_app.config["METRICS_TOKEN"] = settings.metrics_token.get_secret_value()
+    flask_app.config["SQLALCHEMY_ENGINE_OPTIONS"] = _engine_options(settings)
+    db.init_app(flask_app)
+    migrate.init_app(flask_app, db, render_as_batch=True, directory=str(MIGRATIONS))
+    with flask_app.app_context():
+        engine = prepare_engine(db.engine)
+    flask_app.extensions["lianjiao"] = ports or build_ports(settings, engine)
+    flask_app.extensions["lianjiao.settings"] = settings
+    register_routes(flask_app)
+    register_commands(flask_app)
+    if settings.trusted_proxies:
+        hops = settings.trusted_proxies
+        flask_app.wsgi_app = ProxyFix(flask_app.wsgi_app, x_for=hops, x_proto=hops)  # type: ignore[method-assign]
+    return flask_app
+
+
+def _engine_options(settings: Settings) -> dict[str, Any]:
+    # An error's text goes into the log; the values of the statement must not.
+    options: dict[str, Any] = {"hide_parameters": True}
+    if settings.database_url.startswith("mysql"):
+        # Without them a thread would wait for ever for a server that has silently gone.
+        silence = settings.database_timeout_seconds
+        options["connect_args"] = {
+            "connect_timeout": min(silence, 5),
+            "read_timeout": silence,
+            "write_timeout": silence,
+        }
+        # One that the server closed earlier needs no ping: its first statement runs again on a
+        # new connection (app/db.py).
+        options["pool_recycle"] = 1800
+    return options
+
+
+def build_ports(settings: Settings, engine: Engine) -> Ports:
+    """Build what operations may use of the world."""
+    now = make_clock(settings.clock_offset_seconds)
+    return Ports(
+        transact=make_transact(engine),
+        read=make_read(engine),
+        now=now,
+        new_number=new_number,
+        vault=build_vault(settings),
+        channels=build_channels(settings, load_reasons=load_reasons, now=now),
+        count_callback=count_callback,
+        logins=build_logins(settings, now=now),
+    )
+
+
+def make_clock(offset_seconds: int) -> Callable[[], datetime]:
+    """Return the process's clock: real time, shifted in a demo."""
+    offset = timedelta(seconds=offset_seconds)
+    return lambda: datetime.now(UTC) + offset
+
+
+def new_number(prefix: str) -> str:
+    """Return a fresh number of 32 characters: prefix, time in base 36, then chance.
+
+    The time keeps neighbours together in the index; the chance (over 100 bits) can't be guessed.
+    """
+    stamp, millis = "", int(time.time() * 1000)
+    while millis:
+        millis, digit = divmod(millis, 36)
+        stamp = (string.digits + string.ascii_uppercase)[digit] + stamp
+    head = prefix + stamp
+    return head + "".join(secrets.choice(ALPHABET) for _ in range(32 - len(head)))
+
+
+def build_vault(settings: Settings) -> Vault:
+    """Build the vault from the `id:base64` list of the settings; the first key seals."""
+    keys = read_data_keys(settings.data_keys.get_secret_value())
+    return Vault(
+        keys,
+        active=next(iter(keys)),
+        index_key=base64.b64decode(settings.index_key.get_secret_value(), validate=True),
+        cipher=settings.field_cipher,
+        index_hash=settings.index_hash,
+    )

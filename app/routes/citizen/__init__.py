@@ -1,0 +1,12 @@
+"""The mini-program's API, `/api/v1`. Everything but log-in asks for the contributor's token."""
+
+from app.routes.citizen import account, deposits, enrolment, me, refunds, session
+
+BLUEPRINTS = (
+    session.blueprint,
+    enrolment.blueprint,
+    me.blueprint,
+    account.blueprint,
+    deposits.blueprint,
+    refunds.blueprint,
+)

@@ -1,0 +1,120 @@
+"""What a monitoring system reads, and that nobody else does."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from apiflask import APIFlask
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.conftest import MovableClock
+from tests.routes.callers import Doors
+from tests.simulated_channel import SimulatedChannel
+
+TOKEN = "a-token-of-the-monitoring-system"
+
+
+@pytest.fixture
+def app(app: APIFlask) -> APIFlask:
+    app.config["METRICS_TOKEN"] = TOKEN
+    return app
+
+
+def scrape(doors: Doors) -> dict[tuple[str, ...], float]:
+    """Return value by name and labels."""
+    answer = doors.client.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
+    assert answer.status_code == 200
+    assert answer.content_type.startswith("text/plain")
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+
+
+@pytest.mark.parametrize("token", ["", "wrong", TOKEN[:-1], f"{TOKEN}x", "令牌"])
+def test_without_the_token_nothing_is_shown(doors: Doors, token: str) -> None:
+    header = f"Bearer {token}".encode().decode("latin-1")
+    answer = doors.client.get("/metrics", headers={"Authorization": header})
+    assert (answer.status_code, answer.json["code"]) == (401, "not_authenticated")
+
+
+def test_an_installation_without_a_token_shows_nothing(app: APIFlask, doors: Doors) -> None:
+    app.config["METRICS_TOKEN"] = ""
+    for header in ({}, {"Authorization": "Bearer "}, {"Authorization": "Bearer"}):
+        assert doors.client.get("/metrics", headers=header).status_code == 401
+
+
+def test_what_waits_is_shown_with_its_age(
+    doors: Doors, clock: MovableClock, channel: SimulatedChannel
+) -> None:
+    order_no = doors.enrolled("rider").deposit(50_000).json["order_no"]
+    clock.advance(seconds=90)
+    readings = scrape(doors)
+    assert readings["lianjiao_orders_open", "awaiting_payment"] == 1
+    assert readings["lianjiao_orders_open_oldest_seconds", "awaiting_payment"] == 90
+    assert readings["lianjiao_clearing_fen",] == 0
+
+    channel.pay(order_no)
+    body = channel.callback(order_no)
+    doors.client.post("/callbacks/wechat/payment", data=body, content_type="text/plain")
+    wrong = channel.callback(order_no, number="D" + "9" * 31, amount_fen=700)
+    doors.client.post("/callbacks/wechat/payment", data=wrong, content_type="text/plain")
+    clock.advance(days=2)
+    readings = scrape(doors)
+    assert ("lianjiao_orders_open", "awaiting_payment") not in readings
+    assert readings["lianjiao_clearing_fen",] == 50_700
+    assert readings["lianjiao_suspense_fen",] == 700
+    assert readings["lianjiao_breaks_open", "unknown_order"] == 1
+    assert readings["lianjiao_breaks_open_oldest_seconds", "unknown_order"] == 172_800
+    assert readings["lianjiao_unsealed_days",] == 1
+
+
+def test_every_callback_and_request_is_counted(doors: Doors, channel: SimulatedChannel) -> None:
+    def counted(readings: dict[tuple[str, ...], float], result: str) -> float:
+        return readings.get(("lianjiao_callbacks_total", "wechat", result), 0)
+
+    before = scrape(doors)
+    order_no = doors.enrolled("rider").deposit(50_000).json["order_no"]
+    channel.pay(order_no)
+    for body in (
+        channel.callback(order_no),
+        channel.callback(order_no),
+        channel.callback(order_no, forged=True),
+    ):
+        doors.client.post("/callbacks/wechat/payment", data=body, content_type="text/plain")
+    after = scrape(doors)
+    for result in ("credited", "duplicate", "rejected_signature"):
+        assert counted(after, result) - counted(before, result) == 1
+    key = ("lianjiao_request_seconds_count", "POST", "/callbacks/<channel>/<endpoint>", "200")
+    assert after[key] - before.get(key, 0) == 3
+
+
+def test_what_several_processes_count_is_summed_up(tmp_path: Path, repository_root: Path) -> None:
+    count = "from app import metrics; metrics.count_callback('wechat', 'credited')"
+    read = (
+        "import json; from app import metrics; "
+        "print(json.dumps(metrics.render(metrics.Readings([])).decode()))"
+    )
+    environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+
+    def run(program: str) -> str:
+        return subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=repository_root,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+
+    run(count)
+    run(count)
+    assert 'lianjiao_callbacks_total{channel="wechat",result="credited"} 2.0' in json.loads(
+        run(read)
+    )
