@@ -1,0 +1,159 @@
+"""`flask doctor`: whether this installation is fit to hold people's money."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import click
+from alembic.script import ScriptDirectory
+from cryptography import x509
+from flask import current_app
+from flask.cli import with_appcontext
+from sqlalchemy import text
+
+from app.commands import current_ports
+from app.domain.calendar import business_day
+from app.domain.policy.queries import Policy
+from app.domain.ports import Ports
+from config.settings import Settings
+
+CLOCK_SKEW_SECONDS_MAX = 5
+CERTIFICATE_DAYS_MIN = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check: what it looked at, whether it is in order, and what to do if not."""
+
+    subject: str
+    ok: bool
+    advice: str = ""
+
+
+@click.command("doctor")
+@with_appcontext
+def doctor() -> None:
+    """Check settings, keys, database, migrations and policy; exit 1 if anything is wrong."""
+    settings: Settings = current_app.extensions["lianjiao.settings"]
+    failed = False
+    for check in (_settings, _keys, _certificates, _database, _policy):
+        for finding in check(settings):
+            failed = failed or not finding.ok
+            mark = "通过" if finding.ok else "失败"
+            click.echo(
+                f"[{mark}] {finding.subject}" + (f"：{finding.advice}" if finding.advice else "")
+            )
+    raise SystemExit(1 if failed else 0)
+
+
+def _settings(settings: Settings) -> Iterator[Finding]:
+    yield Finding(f"运行环境 {settings.environment}", True)
+    if settings.environment != "production":
+        return
+    demands: list[tuple[str, bool, str]] = [
+        ("调试模式关闭", not current_app.debug, "请勿在生产环境使用 --debug"),
+        (
+            "业务时钟未偏移",
+            settings.clock_offset_seconds == 0,
+            "生产环境不得设置 LIANJIAO_CLOCK_OFFSET_SECONDS",
+        ),
+        (
+            "数据库为 MariaDB/MySQL",
+            settings.database_url.startswith("mysql"),
+            "SQLite 只用于演示与开发",
+        ),
+        (
+            "对外地址使用 https",
+            settings.public_base_url.scheme == "https",
+            "渠道通知地址必须为 https",
+        ),
+        ("微信支付地址", settings.wechat.pay_base_url.startswith("https://"), "不得指向仿真网关"),
+        ("微信接口地址", settings.wechat.api_base_url.startswith("https://"), "不得指向仿真网关"),
+        ("支付宝网关地址", settings.alipay.gateway_url.startswith("https://"), "不得指向仿真网关"),
+        ("微信退款证书", settings.wechat.client_cert_file is not None, "退款需要商户证书"),
+        ("日志级别", settings.log_level != "DEBUG", "DEBUG 日志可能包含敏感内容"),
+    ]
+    for subject, ok, advice in demands:
+        yield Finding(subject, ok, "" if ok else advice)
+
+
+def _keys(settings: Settings) -> Iterator[Finding]:
+    ports = current_ports()
+    probe = "加密自检"
+    sealed = ports.vault.seal(probe, context="doctor")
+    yield Finding("数据密钥可用", ports.vault.open(sealed, context="doctor") == probe)
+    if settings.environment == "production":
+        weak = any(
+            len(set(secret)) < 12
+            for secret in (
+                settings.data_keys.get_secret_value(),
+                settings.index_key.get_secret_value(),
+                settings.wechat.api_key.get_secret_value(),
+            )
+        )
+        yield Finding(
+            "密钥强度", not weak, "密钥过于简单，请用 flask keys new 生成" if weak else ""
+        )
+
+
+def _database(_settings: Settings) -> Iterator[Finding]:
+    ports = current_ports()
+    found, advice = _try(lambda: ports.read(lambda s: s.scalar(text("SELECT 1"))))
+    yield Finding("数据库可连接", found == 1, advice)
+    if found != 1:
+        return
+    current, advice = _try(
+        lambda: ports.read(lambda s: s.scalar(text("SELECT version_num FROM alembic_version")))
+    )
+    head = ScriptDirectory(current_app.extensions["migrate"].directory).get_current_head()
+    ok = current == head
+    yield Finding(
+        f"数据库结构 {current}", ok, "" if ok else f"请执行 flask db upgrade（最新 {head}）"
+    )
+    skew = abs(_seconds_ahead(ports))
+    yield Finding(
+        "与数据库的时钟一致",
+        skew <= CLOCK_SKEW_SECONDS_MAX,
+        f"相差 {skew} 秒，请检查时间同步" if skew > CLOCK_SKEW_SECONDS_MAX else "",
+    )
+
+
+def _seconds_ahead(ports: Ports) -> int:
+    """Return how far this process is ahead of the database, the demo's own offset left out."""
+    settings: Settings = current_app.extensions["lianjiao.settings"]
+    there = ports.read(lambda s: s.scalar(text("SELECT CURRENT_TIMESTAMP")))
+    theirs = datetime.fromisoformat(str(there)).replace(tzinfo=UTC)
+    return round((ports.now() - theirs).total_seconds()) - settings.clock_offset_seconds
+
+
+def _certificates(settings: Settings) -> Iterator[Finding]:
+    file = settings.wechat.client_cert_file
+    if file is None:
+        return
+    ends, advice = _try(
+        lambda: x509.load_pem_x509_certificate(file.read_bytes()).not_valid_after_utc
+    )
+    if not isinstance(ends, datetime):
+        yield Finding("微信退款证书可读取", False, advice)
+        return
+    days = (ends - current_ports().now()).days
+    ok = days >= CERTIFICATE_DAYS_MIN
+    yield Finding(f"微信退款证书还有 {days} 天到期", ok, "" if ok else "请到商户平台换领")
+
+
+def _policy(_settings: Settings) -> Iterator[Finding]:
+    ports = current_ports()
+    today = business_day(ports.now())
+    found, advice = _try(
+        lambda: ports.read(lambda session: Policy.on(session, today).deposit.yearly_cap_fen)
+    )
+    yield Finding(f"{today} 的政策参数", found is not None, advice)
+
+
+def _try(work: Callable[[], object]) -> tuple[object, str]:
+    try:
+        return work(), ""
+    except Exception as error:
+        return None, getattr(error, "message", type(error).__name__)
