@@ -1,0 +1,151 @@
+"""开门 Everything that must run before the story can begin, on a data folder made anew."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets
+import shutil
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from demo.phone import Door, Gateway
+from demo.processes import Processes
+from demo.screen import DemoFailed, Screen
+
+# Policy figures have dates: on its own clock the demo tells the same story in any year.
+BEGINS_AT = datetime.fromisoformat("2026-11-24T10:00:00+08:00")
+
+WEB_PORT, WECHAT_PORT, ALIPAY_PORT = 8000, 9201, 9202
+
+_MARK = ".made-by-demo"
+_FLASK = ("-m", "flask", "--app", "wsgi")
+
+
+@dataclass(frozen=True)
+class House:
+    """What runs, and how to get in."""
+
+    api: Door
+    wechat: Gateway
+    alipay: Gateway
+    staff_password: str
+
+
+def make_folder(path: Path) -> None:
+    """Make the data folder anew; one that the demo has not made is left alone.
+
+    Raises:
+        DemoFailed: it cannot be made, or holds something else.
+    """
+    try:
+        if path.exists():
+            if any(path.iterdir()) and not (path / _MARK).exists():
+                raise DemoFailed(f"{path} 中有演示以外的内容，未作删除；请用 --data 另选目录")
+            shutil.rmtree(path)
+        path.mkdir(mode=0o700, parents=True)
+        (path / "logs").mkdir()
+        (path / _MARK).touch()
+    except OSError as error:
+        raise DemoFailed(f"无法新建数据目录 {path}：{error.strerror}") from None
+
+
+def clean_environment() -> dict[str, str]:
+    """Return the environment without the settings of another installation."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("LIANJIAO_", "FLASK_"))}
+    return kept | {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", "PYTHONUTF8": "1"}
+
+
+def open_house(
+    processes: Processes, environment: dict[str, str], data: Path, screen: Screen
+) -> House:
+    """Issue credentials, set up the database, start every process, and wait until all answer.
+
+    Args:
+        environment: what `processes` are started with; the settings are added to it.
+
+    Raises:
+        DemoFailed: a command or a process did not do its part.
+    """
+    web_port, wechat_port, alipay_port = free_ports((WEB_PORT, WECHAT_PORT, ALIPAY_PORT))
+    house = House(
+        Door(f"http://127.0.0.1:{web_port}"),
+        Gateway("wechat", "微信", wechat_port),
+        Gateway("alipay", "支付宝", alipay_port),
+        staff_password=f"Demo-{secrets.token_hex(5)}",
+    )
+    offset_seconds = round((BEGINS_AT - datetime.now(UTC)).total_seconds())
+
+    processes.run("credentials", "-m", "sandbox", "credentials", "--data", str(data))
+    for name, port in (("wechat", wechat_port), ("alipay", alipay_port)):
+        where = ("--data", str(data), "--port", str(port))
+        processes.start(name, "-m", "sandbox", name, *where)
+    screen.fact(
+        f"沙箱网关已启动，各有自己的密钥和账簿：微信 {house.wechat.url}，支付宝 {house.alipay.url}"
+    )
+
+    data_key = processes.run("keys", "-m", "app.commands.keys", "new", "k1").splitlines()[-1]
+    environment |= _settings(house, data, data_key=data_key, offset_seconds=offset_seconds)
+    processes.run("database", *_FLASK, "db", "upgrade")
+    processes.run("policy", *_FLASK, "policy", "load")
+    processes.run("staff", *_FLASK, "demo", "staff", "--password", house.staff_password)
+    screen.fact("数据库已建立（SQLite），政策参数已载入，演示工作人员已创建")
+
+    # Two processes of several threads: copies of one notice race each other, as in production.
+    processes.start("web", "-m", "gunicorn", "--bind", f"127.0.0.1:{web_port}")
+    processes.start("scheduler", *_FLASK, "scheduler")
+    _wait_until_ready(processes, house, screen)
+    for gateway in (house.wechat, house.alipay):
+        gateway.control("clock", advance_seconds=offset_seconds)
+    screen.fact(f"业务系统与定时任务已启动：{house.api.url}")
+    screen.fact(f"业务时间从 {BEGINS_AT:%Y-%m-%d %H:%M} 开始")
+    return house
+
+
+def free_ports(preferred: Sequence[int]) -> list[int]:
+    """Return as many free ports of the loopback, the preferred ones where nobody has them."""
+    held: list[socket.socket] = []
+    try:
+        for port in preferred:
+            try:
+                held.append(socket.create_server(("127.0.0.1", port)))
+            except OSError:
+                held.append(socket.create_server(("127.0.0.1", 0)))
+        return [server.getsockname()[1] for server in held]
+    finally:
+        for server in held:
+            server.close()
+
+
+def _settings(house: House, data: Path, *, data_key: str, offset_seconds: int) -> dict[str, str]:
+    """Return the product's environment variables; the credentials file gives its own unread."""
+    credentials = json.loads((data / "credentials.json").read_text(encoding="utf-8"))
+    return {
+        **credentials["wechat"],
+        **credentials["alipay"],
+        "LIANJIAO_ENVIRONMENT": "demo",
+        "LIANJIAO_DATABASE_URL": f"sqlite:///{data / 'lianjiao.sqlite'}",
+        "LIANJIAO_PUBLIC_BASE_URL": house.api.url,
+        "LIANJIAO_DATA_KEYS": data_key,
+        "LIANJIAO_INDEX_KEY": base64.b64encode(secrets.token_bytes(32)).decode(),
+        "LIANJIAO_CLOCK_OFFSET_SECONDS": str(offset_seconds),
+        "LIANJIAO_WECHAT_PAY_BASE_URL": f"{house.wechat.url}/",
+        "LIANJIAO_WECHAT_API_BASE_URL": f"{house.wechat.url}/",
+        "LIANJIAO_ALIPAY_GATEWAY_URL": f"{house.alipay.url}/gateway.do",
+    }
+
+
+def _wait_until_ready(processes: Processes, house: House, screen: Screen) -> None:
+    with screen.waiting("等待各进程就绪"):
+        for door, path in (
+            (house.wechat, "/_control/health"),
+            (house.alipay, "/_control/health"),
+            (house.api, "/readyz"),
+        ):
+            ready = partial(door.is_open, path)
+            processes.wait_until(ready, seconds=60, what=f"{door.url} 就绪")
