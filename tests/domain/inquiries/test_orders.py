@@ -12,7 +12,6 @@ from app.domain.base import table_of
 from app.domain.inquiries.operations import resolve_orders
 from app.domain.payment_orders.models import OrderState, PaymentOrder
 from app.domain.ports import Outcome, OutcomeKind, Reason
-from app.domain.settlement import Effect
 from tests.builders import an_account
 from tests.fund import Fund
 
