@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
@@ -34,6 +35,7 @@ def configure_logging(level: str) -> None:
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             _mask,
             structlog.processors.JSONRenderer(ensure_ascii=False),
+            _escape,
         ],
     )
     handler = logging.StreamHandler(sys.stderr)
@@ -64,3 +66,10 @@ def _masked(key: str, value: Any) -> Any:
     if isinstance(value, (list, tuple, set)):
         return [_masked("", item) for item in value]
     return value
+
+
+def _escape(_logger: Any, _method: str, line: str) -> str:
+    """Write what cannot be seen as JSON's escapes: it would break the line, or turn it around."""
+    if line.isprintable():
+        return line
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in line)

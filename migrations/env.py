@@ -7,6 +7,7 @@ from alembic import context
 from flask import current_app
 
 import app.domain.tables  # noqa: F401  every table
+from app.db import prepare_engine
 from app.domain.base import Base, Instant
 
 log = logging.getLogger("alembic.env")
@@ -14,7 +15,12 @@ log = logging.getLogger("alembic.env")
 
 def _engine():
     given = context.config.attributes.get("engine")
-    return given if given is not None else current_app.extensions["migrate"].db.engine
+    if given is not None:
+        return given
+    # The application gives a silent database up after a minute; a change of a large table takes
+    # longer.
+    url = current_app.extensions["migrate"].db.engine.url
+    return prepare_engine(sa.create_engine(url, poolclass=sa.NullPool))
 
 
 def _render_item(kind, item, _autogen_context):

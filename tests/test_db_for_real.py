@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import URL, Engine, create_engine, event, select, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from app.db import make_read, make_transact, prepare_engine
+from app.db import CommitUnconfirmed, make_read, make_transact, prepare_engine
 from app.domain.ledger.models import BusinessDay
 from app.domain.pii import Vault
 from app.domain.ports import Channels, Ports
@@ -221,3 +222,85 @@ def test_connections_to_sqlite_are_durable_and_check_foreign_keys(sqlite_engine:
         "foreign_keys": 1,
         "busy_timeout": 10_000,
     }
+
+
+# -- connections that are lost ---------------------------------------------------------------------
+
+
+def test_a_block_whose_connection_is_lost_before_commit_runs_again_on_a_new_one(
+    mariadb: Engine, two_accounts: tuple[int, int]
+) -> None:
+    transact, read = make_transact(mariadb), make_read(mariadb)
+    account_id, _ = two_accounts
+    connections = []
+
+    def work(session: Session) -> None:
+        add_orders(session, account_id, 1)
+        connections.append(session.scalar(text("SELECT CONNECTION_ID()")))
+        if len(connections) == 1:
+            kill(mariadb, connections[0])
+        session.execute(text("SELECT 1"))
+
+    transact(work)
+    assert len(set(connections)) == 2
+    assert read(lambda s: count_orders(s, account_id)) == 1
+
+
+def test_a_block_whose_connection_is_lost_at_commit_is_unconfirmed_and_not_repeated(
+    mariadb: Engine, two_accounts: tuple[int, int]
+) -> None:
+    transact, read = make_transact(mariadb), make_read(mariadb)
+    account_id, _ = two_accounts
+    runs = []
+
+    def work(session: Session) -> None:
+        runs.append(1)
+        add_orders(session, account_id, 1)
+        kill(mariadb, session.scalar(text("SELECT CONNECTION_ID()")))
+
+    with pytest.raises(CommitUnconfirmed):
+        transact(work)
+    assert len(runs) == 1
+    assert read(lambda s: count_orders(s, account_id)) == 0
+
+
+def test_a_block_that_only_reads_runs_again_wherever_its_connection_is_lost(
+    mariadb: Engine, two_accounts: tuple[int, int]
+) -> None:
+    account_id, _ = two_accounts
+    runs = []
+
+    def work(session: Session) -> int:
+        runs.append(1)
+        count = count_orders(session, account_id)
+        if len(runs) == 1:
+            kill(mariadb, session.scalar(text("SELECT CONNECTION_ID()")))
+        return count
+
+    assert make_read(mariadb)(work) == 0
+    assert len(runs) == 2
+
+
+def test_no_further_run_begins_when_nobody_waits_any_more(
+    mariadb: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.db.PATIENCE_SECONDS", 0)
+    runs = []
+
+    def work(session: Session) -> None:
+        runs.append(1)
+        kill(mariadb, session.scalar(text("SELECT CONNECTION_ID()")))
+        session.execute(text("SELECT 1"))
+
+    with pytest.raises(OperationalError):
+        make_transact(mariadb)(work)
+    assert len(runs) == 1
+
+
+def kill(engine: Engine, connection_id: int | None) -> None:
+    """End another connection, and wait until it has ended."""
+    alive = text("SELECT COUNT(*) FROM information_schema.processlist WHERE id = :id")
+    with engine.connect() as connection:
+        connection.execute(text(f"KILL {connection_id}"))
+        while connection.scalar(alive, {"id": connection_id}):
+            threading.Event().wait(0.01)

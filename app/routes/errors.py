@@ -116,6 +116,8 @@ def _plain(status: int, headers: dict[str, str] | None = None) -> Answer:
 
 
 def _answer(status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> Answer:
+    # For the request's line in the log: staff can't see there why somebody was turned away.
+    g.refused = body["code"]
     # RFC 9110 asks for this header on every 401; it says nothing of why.
     challenge = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
     return body, status, {**(headers or {}), **challenge}

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar, cast
 
+import structlog
 from apiflask import HTTPTokenAuth
 from flask import Flask, current_app, g, request
 from werkzeug.exceptions import NotFound
@@ -50,7 +51,11 @@ def _verify_citizen(token: str) -> Caller | None:
 
 @staff_auth.verify_token
 def _verify_staff(token: str) -> StaffCaller | None:
-    return ports().read(lambda session: authenticate_staff(session, token, now=ports().now()))
+    found = ports().read(lambda session: authenticate_staff(session, token, now=ports().now()))
+    if found is not None:
+        # On every line of this request in the log: who did it, or was refused.
+        structlog.contextvars.bind_contextvars(staff_id=found.staff_id)
+    return found
 
 
 def _guard_unknown_paths() -> None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hmac
 import logging
+import re
 from collections.abc import Mapping
 
 from wechatpy.pay.utils import calculate_signature
+
+# The signed text joins fields with "&": a value like this could have been fields of their own.
+_FIELDS_IN_VALUE = re.compile(r"&[A-Za-z_][A-Za-z0-9_.$-]*=")
 
 
 def is_genuine(fields: Mapping[str, str], api_key: str) -> bool:
@@ -18,6 +22,8 @@ def is_genuine(fields: Mapping[str, str], api_key: str) -> bool:
     if not given or not api_key:
         return False
     others = {name: value for name, value in fields.items() if name != "sign"}
+    if any(_FIELDS_IN_VALUE.search(value) for value in others.values()):
+        return False
     expected = str(calculate_signature(others, api_key))
     return hmac.compare_digest(given.encode("utf-8"), expected.encode("utf-8"))
 
