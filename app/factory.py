@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import click
 from apiflask import APIFlask
 from sqlalchemy import Engine
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -26,6 +27,7 @@ from app.logs import configure_logging
 from app.metrics import count_callback
 from app.payments.registry import build_channels
 from app.routes import register_routes
+from config.production import demands_to_start
 from config.reason_files import load_reasons
 from config.settings import Settings
 
@@ -33,11 +35,24 @@ ALPHABET = string.ascii_uppercase + string.digits
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 
 
+class UnfitForProduction(click.ClickException):
+    """Settings with which people's money must not be touched; the message lists what is wrong.
+
+    The command line prints it without a traceback; a gunicorn worker fails to boot.
+    """
+
+    def __init__(self, unmet: str) -> None:
+        super().__init__(f"生产环境拒绝启动\n{unmet}")
+
+
 def create_app(settings: Settings, *, ports: Ports | None = None) -> APIFlask:
     """Build the web application of one process.
 
     Args:
         ports: what tests put in place of the ports built from the settings.
+
+    Raises:
+        UnfitForProduction: an environment of production with settings of a demo.
     """
     # After the imports above on purpose: the Alipay SDK resets logging when it is imported.
     configure_logging(settings.log_level)
@@ -48,6 +63,7 @@ def create_app(settings: Settings, *, ports: Ports | None = None) -> APIFlask:
         docs_path=None,
         spec_path="/openapi.json",
     )
+    _refuse_unfit(settings, debug=flask_app.debug)
     flask_app.config["SQLALCHEMY_DATABASE_URI"] = settings.database_url
     flask_app.config["METRICS_TOKEN"] = settings.metrics_token.get_secret_value()
     flask_app.config["SQLALCHEMY_ENGINE_OPTIONS"] = _engine_options(settings)
@@ -63,6 +79,14 @@ def create_app(settings: Settings, *, ports: Ports | None = None) -> APIFlask:
         hops = settings.trusted_proxies
         flask_app.wsgi_app = ProxyFix(flask_app.wsgi_app, x_for=hops, x_proto=hops)  # type: ignore[method-assign]
     return flask_app
+
+
+def _refuse_unfit(settings: Settings, *, debug: bool) -> None:
+    if settings.environment != "production":
+        return
+    unmet = [each for each in demands_to_start(settings, debug=debug) if not each.met]
+    if unmet:
+        raise UnfitForProduction("\n".join(f"{each.subject}：{each.advice}" for each in unmet))
 
 
 def _engine_options(settings: Settings) -> dict[str, Any]:

@@ -68,8 +68,9 @@ def _masked(key: str, value: Any) -> Any:
     return value
 
 
-def _escape(_logger: Any, _method: str, line: str) -> str:
+def _escape(_logger: Any, _method: str, line: Any) -> str:
     """Write what cannot be seen as JSON's escapes: it would break the line, or turn it around."""
-    if line.isprintable():
-        return line
-    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in line)
+    text = str(line)
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import AnyHttpUrl, Field, SecretStr
+from pydantic import AnyHttpUrl, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -50,7 +51,10 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="LIANJIAO_", hide_input_in_errors=True)
 
     environment: Literal["demo", "test", "production"] = "production"
-    database_url: str = Field(description="SQLAlchemy URL, sqlite:/// or mysql+pymysql://")
+    database_url: str = Field(
+        repr=False,  # it holds a password
+        description="SQLAlchemy URL, sqlite:/// or mysql+pymysql://",
+    )
     public_base_url: AnyHttpUrl = Field(description="where channels reach us, for callback URLs")
     data_keys: SecretStr = Field(
         description="field encryption keys: `id:base64 of 32 bytes` separated by commas, "
@@ -78,3 +82,13 @@ class Settings(BaseSettings):
     wechat: WeChatSettings = Field(default_factory=lambda: WeChatSettings())
     alipay: AlipaySettings = Field(default_factory=lambda: AlipaySettings())
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @field_validator("database_url")
+    @classmethod
+    def _check_database_url(cls, url: str) -> str:
+        try:
+            _ = urlsplit(url).port
+        except ValueError:
+            # SQLAlchemy would quote what stands in the port's place, which may be the password.
+            raise ValueError("not the URL of a database") from None
+        return url

@@ -67,6 +67,6 @@ def load_strict(text: str, *, where: str) -> object:
         StrictYamlError: with the file, and the line where there is one.
     """
     try:
-        return cast(object, yaml.load(text, Loader=_StrictLoader))  # noqa: S506  a SafeLoader
+        return cast(object, yaml.load(text, Loader=_StrictLoader))  # noqa: S506  # nosec B506  # a SafeLoader
     except yaml.YAMLError as error:
         raise StrictYamlError(f"{where}: {error}") from error

@@ -93,7 +93,10 @@ def open_house(
     environment |= _settings(house, data, data_key=data_key, offset_seconds=offset_seconds)
     processes.run("database", *_FLASK, "db", "upgrade")
     processes.run("policy", *_FLASK, "policy", "load")
-    processes.run("staff", *_FLASK, "demo", "staff", "--password", house.staff_password)
+    # Not as an argument: everybody on the machine can read those.
+    environment["LIANJIAO_DEMO_PASSWORD"] = house.staff_password
+    processes.run("staff", *_FLASK, "demo", "staff")
+    del environment["LIANJIAO_DEMO_PASSWORD"]
     screen.fact("数据库已建立（SQLite），政策参数已载入，演示工作人员已创建")
 
     # Two processes of several threads: copies of one notice race each other, as in production.

@@ -100,7 +100,7 @@ class Phone:
         self._api = api
         self.gateway = gateway
         self.payer: str = gateway.control("payers", balance_fen=wallet_fen)["payer"]
-        self.token = ""
+        self.token = ""  # nosec B105  # none yet
 
     def log_in(self) -> bool:
         """Log in with a fresh code and return whether the person has an account."""

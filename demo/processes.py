@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
+import subprocess  # nosec B404  # the demo is made of programs
 import sys
 import time
 from collections.abc import Callable, Mapping

@@ -19,7 +19,12 @@ STAFF = (
 
 
 @demo.command("staff")
-@click.option("--password", required=True, help="两个演示账号的登录密码。")
+@click.option(
+    "--password",
+    required=True,
+    envvar="LIANJIAO_DEMO_PASSWORD",
+    help="两个演示账号的登录密码；可由环境变量 LIANJIAO_DEMO_PASSWORD 给出，不进入进程列表。",
+)
 def staff_command(password: str) -> None:
     """Add the demonstration's clerk and reviewer."""
     if current_app.extensions["lianjiao.settings"].environment == "production":

@@ -17,6 +17,7 @@ from app.commands import current_ports
 from app.domain.calendar import business_day
 from app.domain.policy.queries import Policy
 from app.domain.ports import Ports
+from config.production import demands_to_serve, demands_to_start
 from config.settings import Settings
 
 CLOCK_SKEW_SECONDS_MAX = 5
@@ -52,50 +53,19 @@ def _settings(settings: Settings) -> Iterator[Finding]:
     yield Finding(f"运行环境 {settings.environment}", True)
     if settings.environment != "production":
         return
-    demands: list[tuple[str, bool, str]] = [
-        ("调试模式关闭", not current_app.debug, "请勿在生产环境使用 --debug"),
-        (
-            "业务时钟未偏移",
-            settings.clock_offset_seconds == 0,
-            "生产环境不得设置 LIANJIAO_CLOCK_OFFSET_SECONDS",
-        ),
-        (
-            "数据库为 MariaDB/MySQL",
-            settings.database_url.startswith("mysql"),
-            "SQLite 只用于演示与开发",
-        ),
-        (
-            "对外地址使用 https",
-            settings.public_base_url.scheme == "https",
-            "渠道通知地址必须为 https",
-        ),
-        ("微信支付地址", settings.wechat.pay_base_url.startswith("https://"), "不得指向仿真网关"),
-        ("微信接口地址", settings.wechat.api_base_url.startswith("https://"), "不得指向仿真网关"),
-        ("支付宝网关地址", settings.alipay.gateway_url.startswith("https://"), "不得指向仿真网关"),
-        ("微信退款证书", settings.wechat.client_cert_file is not None, "退款需要商户证书"),
-        ("日志级别", settings.log_level != "DEBUG", "DEBUG 日志可能包含敏感内容"),
-    ]
-    for subject, ok, advice in demands:
-        yield Finding(subject, ok, "" if ok else advice)
+    demands = (
+        *demands_to_start(settings, debug=current_app.debug),
+        *demands_to_serve(settings),
+    )
+    for demand in demands:
+        yield Finding(demand.subject, demand.met, "" if demand.met else demand.advice)
 
 
-def _keys(settings: Settings) -> Iterator[Finding]:
+def _keys(_settings: Settings) -> Iterator[Finding]:
     ports = current_ports()
     probe = "加密自检"
     sealed = ports.vault.seal(probe, context="doctor")
     yield Finding("数据密钥可用", ports.vault.open(sealed, context="doctor") == probe)
-    if settings.environment == "production":
-        weak = any(
-            len(set(secret)) < 12
-            for secret in (
-                settings.data_keys.get_secret_value(),
-                settings.index_key.get_secret_value(),
-                settings.wechat.api_key.get_secret_value(),
-            )
-        )
-        yield Finding(
-            "密钥强度", not weak, "密钥过于简单，请用 flask keys new 生成" if weak else ""
-        )
 
 
 def _database(_settings: Settings) -> Iterator[Finding]:

@@ -9,18 +9,20 @@ from sqlalchemy import (
     ColumnElement,
     FromClause,
     Select,
+    String,
     case,
     func,
     literal,
     null,
     or_,
     select,
+    type_coerce,
 )
 from sqlalchemy.orm import Session
 
 from app.domain.base import table_of
 from app.domain.contributors.models import Contributor
-from app.domain.ledger.models import EntryKind, Hold, JournalEntry, JournalLine
+from app.domain.ledger.models import Code, EntryKind, Hold, JournalEntry, JournalLine
 from app.domain.ledger.verify import Offence, verify_ledger
 from app.domain.payment_orders.models import OrderState, PaymentOrder
 from app.domain.refunds.models import Refund, RefundState
@@ -40,6 +42,7 @@ _ENDED_UNPAID = (RefundState.REJECTED, RefundState.FAILED)
 def verify_books(session: Session, *, chart: Collection[str]) -> Iterator[Offence]:
     """Yield every contradiction, the ledger's own first."""
     yield from verify_ledger(session, chart=chart)
+    yield from _entries_have_their_lines(session)
     for kind, causes in _CAUSES.items():
         entries = _entries(kind)
         yield from _causes_are_posted(session, kind, causes.subquery(), entries)
@@ -84,6 +87,38 @@ _CAUSES: dict[EntryKind, Select[Any]] = {
     ).where(GRANT.c.paid_fen > 0, GRANT.c.reversed_on.is_not(None)),
 }
 """What each kind of entry must come from: its posting key, its account, its amount."""
+
+
+_SIDES: dict[EntryKind, tuple[Code, Code]] = {
+    EntryKind.DEPOSIT: (Code.CHANNEL_CLEARING, Code.CONTRIBUTORS),
+    EntryKind.SUSPENSE_RECEIPT: (Code.CHANNEL_CLEARING, Code.SUSPENSE_RECEIPTS),
+    EntryKind.DEPOSIT_REFUND: (Code.CONTRIBUTORS, Code.CHANNEL_CLEARING),
+    EntryKind.OPENING_SUBSIDY: (Code.OPENING_SUBSIDY_EXPENSE, Code.CONTRIBUTORS),
+    EntryKind.OPENING_SUBSIDY_REVERSAL: (Code.CONTRIBUTORS, Code.OPENING_SUBSIDY_EXPENSE),
+}
+"""What each kind of entry debits and credits, by one line each."""
+
+
+def _entries_have_their_lines(session: Session) -> Iterator[Offence]:
+    """Without this, money could be credited under a kind that needs no cause, or to two people."""
+    fits = or_(
+        *(
+            (ENTRY.c.kind == kind)
+            & (LINE.c.code == case((LINE.c.amount_fen > 0, debit), else_=credit))
+            for kind, (debit, credit) in _SIDES.items()
+        )
+    )
+    fitting = func.sum(case((fits, 1), else_=0))
+    wrong = (
+        # As text: a kind that does not exist must be named, and not fail to be read.
+        select(ENTRY.c.posting_key, type_coerce(ENTRY.c.kind, String), fitting, func.count())
+        .join_from(ENTRY, LINE, LINE.c.entry_id == ENTRY.c.id)
+        .group_by(ENTRY.c.id, ENTRY.c.posting_key, ENTRY.c.kind)
+        .having(or_(func.count() != 2, fitting != 2))
+        .order_by(ENTRY.c.id)
+    )
+    for posting_key, kind, found, count in session.execute(wrong):
+        yield Offence(f"{kind}_with_other_lines", posting_key, "2/2", f"{found}/{count}")
 
 
 def _entries(kind: EntryKind) -> FromClause:
@@ -169,7 +204,12 @@ def _orders_know_their_refunds(session: Session) -> Iterator[Offence]:
 def _open_refunds_hold_their_money(session: Session) -> Iterator[Offence]:
     ended = (*_ENDED_UNPAID, RefundState.SUCCEEDED)
     wrong = (
-        select(REFUND.c.refund_no, REFUND.c.state, REFUND.c.amount_fen, HOLD.c.amount_fen)
+        select(
+            REFUND.c.refund_no,
+            type_coerce(REFUND.c.state, String),
+            REFUND.c.amount_fen,
+            HOLD.c.amount_fen,
+        )
         .join_from(
             REFUND,
             HOLD,

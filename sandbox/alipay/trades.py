@@ -236,7 +236,7 @@ class Trades:
 def find_trade(books: sqlite3.Connection, column: str, number: str) -> sqlite3.Row | None:
     """Return the trade with this `trade_no` or `out_trade_no`, if any."""
     found: sqlite3.Row | None = books.execute(
-        f"SELECT * FROM trade WHERE {column} = ?",  # noqa: S608  a column named by us
+        f"SELECT * FROM trade WHERE {column} = ?",  # noqa: S608  # nosec B608  # a column named by us
         (number,),
     ).fetchone()
     return found

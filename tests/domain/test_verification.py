@@ -174,11 +174,19 @@ CREDITED = "state = 'succeeded' AND account_id = :account_id"
         ),
         (
             "UPDATE journal_entry SET kind = 'deposit' WHERE kind = 'suspense_receipt'",
-            {"deposit_without_cause", "suspense_receipt_not_posted_once"},
+            {
+                "deposit_with_other_lines",
+                "deposit_without_cause",
+                "suspense_receipt_not_posted_once",
+            },
         ),
         (
             "UPDATE journal_line SET code = '77777' WHERE amount_fen = 50000",
-            {"line_misplaced"},
+            {
+                "line_misplaced",
+                "deposit_with_other_lines",
+                "suspense_receipt_with_other_lines",
+            },
         ),
     ],
 )
@@ -209,6 +217,42 @@ def test_an_entry_that_nobody_caused_is_named_although_it_balances(fund: Fund, t
     assert [(o.kind, o.where, o.found) for o in fund.offences()] == [
         ("deposit_refund_without_cause", "refund:R-invented", "40000")
     ]
+
+
+@pytest.mark.usefixtures("unguarded")
+def test_money_credited_under_a_kind_that_has_no_cause_is_named(fund: Fund, town: Town) -> None:
+    """Money under a number that is not ours needs no order; but it is nobody's."""
+    for statement in (
+        "INSERT INTO journal_entry"
+        " (id, posting_key, kind, business_date, value_date, posted_at, memo)"
+        " VALUES (9999, 'suspense:wechat:T-invented', 'suspense_receipt', '2026-11-24',"
+        " '2026-11-24', '2026-11-24 02:00:00', 'x')",
+        "INSERT INTO journal_line (entry_id, line_no, code, account_id, channel, amount_fen)"
+        " VALUES (9999, 1, '11901', NULL, 'wechat', 40000)",
+        "INSERT INTO journal_line (entry_id, line_no, code, account_id, channel, amount_fen)"
+        f" VALUES (9999, 2, '20102', {town.account_id}, NULL, -40000)",
+        f"UPDATE account SET balance_fen = balance_fen + 40000 WHERE id = {town.account_id}",
+    ):
+        fund.ports.transact(lambda session, s=statement: session.execute(text(s)))
+    assert [(o.kind, o.where) for o in fund.offences()] == [
+        ("suspense_receipt_with_other_lines", "suspense:wechat:T-invented")
+    ]
+
+
+@pytest.mark.usefixtures("unguarded")
+def test_a_deposit_shared_out_to_another_account_is_named(fund: Fund, town: Town) -> None:
+    """Every sum stays right: of the entry, of the deposit, and of both accounts."""
+    key = f"deposit:{fund.deposit(town.other_id, 23_456)}"
+    for statement in (
+        "UPDATE journal_line SET amount_fen = -23455 WHERE amount_fen = -23456",
+        "INSERT INTO journal_line (entry_id, line_no, code, account_id, channel, amount_fen)"
+        f" SELECT entry_id, 3, '20102', {town.account_id}, NULL, -1"
+        " FROM journal_line WHERE amount_fen = -23455",
+        f"UPDATE account SET balance_fen = balance_fen + 1 WHERE id = {town.account_id}",
+        f"UPDATE account SET balance_fen = balance_fen - 1 WHERE id = {town.other_id}",
+    ):
+        fund.ports.transact(lambda session, s=statement: session.execute(text(s)))
+    assert [(o.kind, o.where) for o in fund.offences()] == [("deposit_with_other_lines", key)]
 
 
 @pytest.mark.usefixtures("unguarded")

@@ -18,7 +18,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import TooManyRequests
 from werkzeug.test import TestResponse
 
-from app.db import db, make_read
+from app.db import CommitUnconfirmed, db, make_read
 from app.domain.errors import BooksBroken, ChannelTrouble
 from app.domain.pii import VaultError
 from app.domain.ports import Ports
@@ -97,6 +97,7 @@ TROUBLE = [
     (OperationalError("SELECT …", {"x": "secret"}, Exception("gone")), 503, "unavailable"),
     (InterfaceError("SELECT …", {"x": "secret"}, Exception("(0, '')")), 503, "unavailable"),
     (PoolTimeout("QueuePool limit"), 503, "unavailable"),
+    (CommitUnconfirmed(), 503, "unconfirmed"),
     (ChannelTrouble(), 503, "channel_trouble"),
     (TooManyLinkAttempts(), 429, "too_many_link_attempts"),
     (TooManyRequests(retry_after=5), 429, "too_many_requests"),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import case, func, select
+from sqlalchemy import String, case, func, select, type_coerce
 from sqlalchemy.orm import Session
 
 from app.domain.ledger.models import Code, DailySeal, JournalEntry, JournalLine
@@ -19,7 +19,8 @@ def lines_of_day(session: Session, day: date) -> Iterator[PostedLine]:
         select(
             JournalEntry.id,
             JournalEntry.posting_key,
-            JournalEntry.kind,
+            # As text: a kind that does not exist must break the seal, and not fail to be read.
+            type_coerce(JournalEntry.kind, String),
             JournalEntry.value_date,
             JournalEntry.posted_at,
             JournalEntry.memo,

@@ -131,7 +131,7 @@ class CallbackReader:
             ciphertext = base64.b64decode(sealed, validate=True)
         except (binascii.Error, ValueError):
             raise Unreadable("req_info") from None
-        decryptor = Cipher(algorithms.AES(self._refund_key), modes.ECB()).decryptor()  # noqa: S305
+        decryptor = Cipher(algorithms.AES(self._refund_key), modes.ECB()).decryptor()  # noqa: S305  # nosec B305  # the protocol's
         unpadder = PKCS7(algorithms.AES.block_size).unpadder()
         try:
             padded = decryptor.update(ciphertext) + decryptor.finalize()

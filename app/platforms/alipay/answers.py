@@ -5,12 +5,20 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from typing import NoReturn
 
 Node = Mapping[str, object]
 """The object in which an answer says what it has to say."""
 
 _SPACE = re.compile(r"[ \t\r\n]*")
-_DECODER = json.JSONDecoder()
+
+
+def _refuse(_constant: str) -> NoReturn:
+    # NaN and Infinity, which Python reads and JSON does not have.
+    raise ValueError("not a number")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse)
 
 
 def split_members(text: str) -> dict[str, str]:
@@ -18,6 +26,7 @@ def split_members(text: str) -> dict[str, str]:
 
     Raises:
         ValueError: not one JSON object and nothing else, or a name twice.
+        RecursionError: nested too deeply.
     """
     members: dict[str, str] = {}
     at = _pass(text, 0, "{")
@@ -42,8 +51,9 @@ def parse_node(text: str) -> Node:
 
     Raises:
         ValueError: anything else.
+        RecursionError: nested too deeply.
     """
-    node = json.loads(text, object_pairs_hook=_unambiguous)
+    node = json.loads(text, object_pairs_hook=_unambiguous, parse_constant=_refuse)
     if not isinstance(node, dict):
         raise ValueError("no object")
     return node

@@ -27,7 +27,7 @@ from app.platforms.http import GuardedSession, NoVerdict, Refused
 if TYPE_CHECKING:
     from config.settings import AlipaySettings
 
-OAUTH_TOKEN = "alipay.system.oauth.token"  # noqa: S105  the name of a call
+OAUTH_TOKEN = "alipay.system.oauth.token"  # noqa: S105  # nosec B105  # the name of a call
 
 _MAX_BYTES = 1024 * 1024
 _FORM = {"Content-Type": "application/x-www-form-urlencoded;charset=utf-8"}

@@ -17,7 +17,7 @@ blueprint = APIBlueprint("session", __name__, url_prefix="/api/v1/session", tag=
 
 LOG_IN = {"platform": "wechat", "code": "0a1B2c3D"}
 SESSION = {
-    "token": "Jm5Yv0bqXkC2w8sT1pLr4nHd7gZf3aUe6iQo9xKyMhE",
+    "token": "Jm5Yv0bqXkC2w8sT1pLr4nHd7gZf3aUe6iQo9xKyMhE",  # nosec B105  # an example
     "expires_at": "2026-12-01T10:00:00+08:00",
     "enrolled": True,
 }

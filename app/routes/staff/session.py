@@ -16,9 +16,9 @@ blueprint = APIBlueprint(
     "staff_session", __name__, url_prefix="/staff/api/v1/session", tag="工作人员"
 )
 
-LOG_IN = {"username": "clerk", "password": "Correct-Horse-9"}
+LOG_IN = {"username": "clerk", "password": "Correct-Horse-9"}  # nosec B105  # an example
 SESSION = {
-    "token": "Q2w9eR7tY5uI3oP1aS8dF6gH4jK0lZxCvBnM-qWeRtY",
+    "token": "Q2w9eR7tY5uI3oP1aS8dF6gH4jK0lZxCvBnM-qWeRtY",  # nosec B105  # an example
     "expires_at": "2026-11-24T18:00:00+08:00",
     "role": "clerk",
 }
