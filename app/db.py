@@ -140,6 +140,8 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.execute(f"PRAGMA busy_timeout={SQLITE_BUSY_TIMEOUT_MS}")
     cursor.execute("PRAGMA foreign_keys=ON")
+    # Or REPLACE would take a row of the journal away past the trigger that refuses DELETE.
+    cursor.execute("PRAGMA recursive_triggers=ON")
     cursor.close()
 
 

@@ -10,6 +10,8 @@ import logging
 import time
 
 from apscheduler.schedulers.blocking import BlockingScheduler
+from apscheduler.triggers.combining import OrTrigger
+from apscheduler.triggers.date import DateTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from app.domain.calendar import SHANGHAI
@@ -45,7 +47,7 @@ def run_job(job: Job, ports: Ports) -> dict[str, int]:
 
 
 def serve(ports: Ports) -> None:
-    """Keep the timetable until the process is stopped."""
+    """Run every job at once, then keep the timetable until the process is stopped."""
     scheduler = BlockingScheduler(
         timezone=SHANGHAI,
         # After a pause one run catches up; a run never overlaps itself.
@@ -54,7 +56,13 @@ def serve(ports: Ports) -> None:
     for job in JOBS:
         scheduler.add_job(
             run_job,
-            IntervalTrigger(seconds=job.every_seconds, timezone=SHANGHAI),
+            # At once too: a scheduler that is started again and again would never come to seal.
+            OrTrigger(
+                [
+                    DateTrigger(timezone=SHANGHAI),
+                    IntervalTrigger(seconds=job.every_seconds, timezone=SHANGHAI),
+                ]
+            ),
             args=(job, ports),
             id=job.name,
             name=job.title,

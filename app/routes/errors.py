@@ -10,7 +10,7 @@ from flask import g
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, TimeoutError
 from werkzeug.exceptions import HTTPException
 
-from app.db import asks_for_retry
+from app.db import CommitUnconfirmed, asks_for_retry
 from app.domain import errors
 from app.domain.ports import LoginRefused
 from app.domain.sessions.linking import TooManyLinkAttempts
@@ -53,6 +53,7 @@ def register_errors(app: APIFlask) -> None:
     app.register_error_handler(HTTPError, _framework_error)
     for trouble in (OperationalError, InterfaceError, TimeoutError):
         app.register_error_handler(trouble, _database_error)
+    app.register_error_handler(CommitUnconfirmed, _unconfirmed)
     app.register_error_handler(Exception, _unexpected)
 
 
@@ -103,6 +104,12 @@ def _database_error(error: DBAPIError | TimeoutError) -> Answer:
     if asks_for_retry(error):
         return _answer(503, error_body("busy", "系统繁忙，请稍后再试"))
     return _plain(503)
+
+
+def _unconfirmed(error: CommitUnconfirmed) -> Answer:
+    log.error("commit unconfirmed", exc_info=error)
+    message = "系统暂时无法确认本次办理是否成功，请查看结果后再决定是否重试"
+    return _answer(503, error_body("unconfirmed", message))
 
 
 def _unexpected(error: Exception) -> Answer:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -67,15 +68,14 @@ def release_refund(ports: Ports, *, refund_no: str, checker_id: int, note: str) 
     Raises:
         NotFound, Conflict, SamePersonTwice, AccountFrozen: see `approve_refund`.
     """
-    ports.transact(
-        lambda session: approve_refund(
+
+    def approve(session: Session) -> Row[Any]:
+        approve_refund(
             session, refund_no=refund_no, checker_id=checker_id, note=note, now=ports.now()
         )
-    )
-    refund = ports.read(
-        lambda session: session.execute(select(REFUND).where(REFUND.c.refund_no == refund_no)).one()
-    )
-    return _resolve_refund(ports, refund)
+        return session.execute(select(REFUND).where(REFUND.c.refund_no == refund_no)).one()
+
+    return _resolve_refund(ports, ports.transact(approve))
 
 
 def _resolve_due(
@@ -89,9 +89,10 @@ def _resolve_due(
     counts: dict[str, int] = {}
     for row in _due(ports, table, states, limit=limit):
         try:
-            if not _claim(ports, table, row):
+            claimed = _claim(ports, table, row)
+            if claimed is None:
                 continue
-            effect: str = resolve(ports, row)
+            effect: str = resolve(ports, claimed)
         except Exception:
             # Its claim has put off the next question; the others must not wait for it.
             log.exception("inquiry failed", extra={"table": table.name, "row_id": row.id})
@@ -157,21 +158,35 @@ def _resolve_refund(ports: Ports, refund: Row[Any]) -> Effect:
         total_fen=order.amount_fen,
         reason="缴存退款",
     )
-    if refund.state is RefundState.SENDING:
-        outcome = channel.refund(request)
-    else:
+    must_send = refund.state is RefundState.SENDING
+    if not must_send:
         outcome = channel.query_refund(order_no=order.order_no, refund_no=refund.refund_no)
-        if outcome.kind is OutcomeKind.FAILED and outcome.reason is Reason.NOT_FOUND:
-            # It never arrived. Sending it again under the same number is safe.
-            outcome = channel.refund(request)
-    effect = ports.transact(
-        lambda session: apply_refund(
-            session, channel=order.channel, outcome=outcome, now=ports.now()
-        )
-    )
+        # It never arrived. Sending it again under the same number is safe.
+        must_send = outcome.kind is OutcomeKind.FAILED and outcome.reason is Reason.NOT_FOUND
+    if must_send:
+        outcome = channel.refund(request)
+
+    def apply(session: Session) -> Effect:
+        answer = outcome
+        if must_send and outcome.kind is OutcomeKind.FAILED and _sent_by_others(session, refund):
+            # Ours was refused, theirs may have been taken: only a later query can tell.
+            answer = replace(outcome, kind=OutcomeKind.UNKNOWN)
+        return apply_refund(session, channel=order.channel, outcome=answer, now=ports.now())
+
+    effect = ports.transact(apply)
     if effect is Effect.NOTHING and ports.now() >= refund.decided_at + REFUND_UNDECIDED_AFTER:
         _tell_staff(ports, channel=order.channel, number=refund.refund_no, fen=refund.amount_fen)
     return effect
+
+
+def _sent_by_others(session: Session, refund: Row[Any]) -> bool:
+    """Tell whether someone has asked about the refund since it was claimed, or it was accepted."""
+    now = session.execute(
+        select(REFUND.c.query_count, REFUND.c.state)
+        .where(REFUND.c.id == refund.id)
+        .with_for_update()
+    ).one()
+    return now.query_count != refund.query_count or now.state is RefundState.PROCESSING
 
 
 def _tell_staff(ports: Ports, *, channel: str, number: str, fen: int) -> None:
@@ -201,18 +216,22 @@ def _due(ports: Ports, table: Table, states: tuple[Any, ...], *, limit: int) -> 
     )
 
 
-def _claim(ports: Ports, table: Table, row: Row[Any]) -> bool:
+def _claim(ports: Ports, table: Table, row: Row[Any]) -> Row[Any] | None:
     later = next_query_at(
         ports.now(),
         query_count=row.query_count + 1,
         expires_at=row.expires_at if table is ORDER else None,
     )
-    claimed = ports.transact(
-        lambda session: rows_changed(
+
+    def claim(session: Session) -> Row[Any] | None:
+        claimed = rows_changed(
             session,
             update(table)
             .where(table.c.id == row.id, table.c.next_query_at == row.next_query_at)
             .values(next_query_at=later, query_count=table.c.query_count + 1),
         )
-    )
-    return claimed == 1
+        if claimed != 1:
+            return None
+        return session.execute(select(table).where(table.c.id == row.id)).one()
+
+    return ports.transact(claim)

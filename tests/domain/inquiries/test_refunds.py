@@ -159,6 +159,27 @@ def test_a_refusal_of_the_channel_frees_the_money_and_is_not_repeated(
     assert sent(fund) == 1
 
 
+def test_a_refusal_that_another_request_has_overtaken_does_not_free_the_money(
+    fund: Fund, account_id: int, refund_no: str
+) -> None:
+    """The caller's request is refused, its answer is slow; the job's is taken meanwhile."""
+    send = fund.wechat.refund
+    short = Outcome(kind=OutcomeKind.FAILED, reason=Reason.MERCHANT_FUNDS_SHORT, number=refund_no)
+
+    def is_overtaken(request):  # type: ignore[no-untyped-def]
+        fund.wechat.refund = send  # type: ignore[method-assign]
+        fund.clock.advance(minutes=1)
+        assert resolve_refunds(fund.ports) == {"nothing": 1}
+        return short
+
+    fund.wechat.refund = is_overtaken  # type: ignore[method-assign]
+    assert fund.release(refund_no) is Effect.NOTHING
+    assert fund.money(account_id) == (70_000, 20_000)
+    assert until_it_ends(fund, refund_no) == ["refunded"]
+    assert fund.money(account_id) == (50_000, 0)
+    assert fund.breaks() == []
+
+
 def test_a_refund_that_takes_its_time_is_asked_about_until_it_is_done(
     fund: Fund, account_id: int, refund_no: str
 ) -> None:
