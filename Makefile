@@ -14,6 +14,13 @@ demo: $(VENV)/.runtime ## Set up everything on an embedded database and run the 
 test: $(VENV)/.develop ## Install what the tests need and run everything, on SQLite and MariaDB
 	@tests/run
 
+SEED ?= 1
+STEPS ?= 20000
+.PHONY: simulate
+simulate: $(VENV)/.develop ## Replay SEED= and STEPS= of the simulation; SECONDS=1200 goes on with the next seeds
+	@$(BIN)/python -m tests.simulation --seed $(SEED) --steps $(STEPS) $(if $(SECONDS),--seconds $(SECONDS)) \
+		$(if $(DATABASE),--database '$(DATABASE)')
+
 lint: $(VENV)/.develop ## Format, lint, types, contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
