@@ -28,9 +28,9 @@ from sandbox.bank.checks import (
 )
 from sandbox.bank.codes import OK, Refusal
 from sandbox.bank.notices import Announce, debit_fields
+from sandbox.bank.outcomes import Meet
 from sandbox.books import Books
 from sandbox.clock import Clock
-from sandbox.trouble import Trouble
 
 OUTCOME = "debit/outcome"
 
@@ -62,8 +62,12 @@ class Debits:
         self._announce = announce
         self._announce_entry = announce_entry
 
-    def debit(self, content: Content, trouble: Trouble | None) -> dict[str, object]:
-        """`debit`: one debit in real time, new or the same as before."""
+    def debit(self, content: Content, meet: Meet) -> dict[str, object]:
+        """`debit`: one debit in real time, new or the same as before.
+
+        Args:
+            meet: asked for the trouble that a new debit meets.
+        """
         number = read_order_no(content)
         agreement = read_text(content, "channel_agreement_no", 40)
         amount_fen = read_fen(content, "amount_fen")
@@ -82,7 +86,7 @@ class Debits:
                     amount_fen=amount_fen,
                     purpose=purpose,
                     notify_url=url,
-                    **outcomes.plan(trouble, now),
+                    **outcomes.plan(meet(), now),
                 )
                 outcomes.decide_due(books, self, self._rules, now)
         # Whatever is said of it, it is done: a refusal must not roll it back.
@@ -101,13 +105,7 @@ class Debits:
 
     def _tell_of(self, books: sqlite3.Connection, number: str, now: int) -> dict[str, object]:
         debit = get_debit(books, number)
-        hidden = outcomes.check_not_hidden(debit, now)
-        fields = debit_fields(debit)
-        if hidden is not None:
-            code, message = hidden
-            fields |= {"state": "PROCESSING", "actual_fen": 0, "bank_ref": None, "settle_date": ""}
-            fields |= {"orig_code": code, "orig_message": message, "decided_at": None}
-        return {"code": fields["orig_code"], "message": fields["orig_message"], **fields}
+        return outcomes.said_of(debit, debit_fields(debit), now)
 
     def carry_out(self, books: sqlite3.Connection, row: sqlite3.Row, now: int) -> None:
         """Take the money, if the agreement and the card allow it."""

@@ -7,7 +7,7 @@ have the same columns for it.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from sandbox.bank.accounts import Rules, new_reference, settle_date
@@ -17,6 +17,8 @@ from sandbox.trouble import Trouble
 
 OUTCOME_KINDS = frozenset({"refuse", "slow", "silent", "lost"})
 """Troubles of the outcome: refused with a code, decided later, done but unsaid or not found."""
+
+Meet = Callable[[], Trouble | None]
 
 _NEVER = 2**40
 """An instant that only a control call brings about."""
@@ -153,14 +155,17 @@ def finish(
     decide_due(books, business, rules, now)
 
 
-def check_not_hidden(row: sqlite3.Row, now: int) -> tuple[str, str] | None:
-    """Return the code and message that a query is told while the truth is hidden, or None.
+def said_of(row: sqlite3.Row, fields: Mapping[str, object], now: int) -> dict[str, object]:
+    """Return what the merchant is told of a row: its fields, or less while it is hidden.
 
     Raises:
         Refusal: 34, the bank does not find it yet.
     """
-    if now >= row["hidden_until"]:
-        return None
-    if row["hidden_code"] == "34":
-        raise Refusal("34")
-    return PROCESSING, MESSAGES[PROCESSING]
+    told = dict(fields)
+    if now < row["hidden_until"]:
+        if row["hidden_code"] == "34":
+            raise Refusal("34")
+        told |= {"state": "PROCESSING", "orig_code": PROCESSING}
+        told |= {"orig_message": MESSAGES[PROCESSING], "bank_ref": None, "decided_at": None}
+        told |= {"settle_date": "", **({"actual_fen": 0} if "actual_fen" in told else {})}
+    return {"code": told["orig_code"], "message": told["orig_message"], **told}

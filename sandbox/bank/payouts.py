@@ -27,11 +27,11 @@ from sandbox.bank.checks import (
 from sandbox.bank.codes import OK, Refusal
 from sandbox.bank.debits import AnnounceEntry
 from sandbox.bank.notices import Announce, payout_fields
+from sandbox.bank.outcomes import Meet
 from sandbox.books import Books
 from sandbox.clock import Clock
 from sandbox.control import Refused
 from sandbox.control import read_text as read_given
-from sandbox.trouble import Trouble
 
 OUTCOME = "payout/outcome"
 
@@ -63,8 +63,12 @@ class Payouts:
         self._announce = announce
         self._announce_entry = announce_entry
 
-    def pay(self, content: Content, trouble: Trouble | None) -> dict[str, object]:
-        """`payout`: one payout, new or the same as before."""
+    def pay(self, content: Content, meet: Meet) -> dict[str, object]:
+        """`payout`: one payout, new or the same as before.
+
+        Args:
+            meet: asked for the trouble that a new payout meets.
+        """
         number = read_order_no(content, "payout_no")
         card_no, name = read_text(content, "card_no", 32), read_text(content, "name", 64)
         amount_fen = read_fen(content, "amount_fen")
@@ -85,7 +89,7 @@ class Payouts:
                     "amount_fen": amount_fen,
                     "purpose": purpose,
                     "notify_url": url,
-                    **outcomes.plan(trouble, now),
+                    **outcomes.plan(meet(), now),
                 }
                 books.execute(
                     f"INSERT INTO payout ({', '.join(columns)})"  # noqa: S608  named by us
@@ -114,13 +118,7 @@ class Payouts:
 
     def _tell_of(self, books: sqlite3.Connection, number: str, now: int) -> dict[str, object]:
         payout = _get(books, number)
-        hidden = outcomes.check_not_hidden(payout, now)
-        fields = payout_fields(payout)
-        if hidden is not None:
-            code, message = hidden
-            fields |= {"state": "PROCESSING", "bank_ref": None, "settle_date": ""}
-            fields |= {"orig_code": code, "orig_message": message, "decided_at": None}
-        return {"code": fields["orig_code"], "message": fields["orig_message"], **fields}
+        return outcomes.said_of(payout, payout_fields(payout), now)
 
     def carry_out(self, books: sqlite3.Connection, row: sqlite3.Row, now: int) -> None:
         """Pay, if the card is the named person's and the account has the money."""

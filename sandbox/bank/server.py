@@ -50,10 +50,17 @@ from sandbox.credentials import (
     issue_credentials,
 )
 from sandbox.deliveries import Deliveries, Parcel
-from sandbox.trouble import Trouble, Troubles, play_transport_trouble
+from sandbox.trouble import (
+    ANSWER_KINDS,
+    TRANSPORT_KINDS,
+    Trouble,
+    Troubles,
+    play_transport_trouble,
+)
 
 PREFIX = "/gateway/"
 
+_CALL_KINDS = TRANSPORT_KINDS | ANSWER_KINDS - {"refund_pending"}
 _BEAT_SECONDS = 0.2
 _FILES = "bank-files"
 
@@ -92,6 +99,7 @@ class BankGateway:
         self.troubles = Troubles(
             self._calls,
             {
+                **dict.fromkeys(self._calls, _CALL_KINDS),
                 debits.OUTCOME: outcomes.OUTCOME_KINDS,
                 payouts.OUTCOME: outcomes.OUTCOME_KINDS,
                 **batches.PLACES,
@@ -165,10 +173,10 @@ class BankGateway:
         return Response(written, content_type=content_type, headers=signed)
 
     def _debit(self, content: Content) -> Answer:
-        return self._debits.debit(content, self.troubles.take(debits.OUTCOME))
+        return self._debits.debit(content, lambda: self.troubles.take(debits.OUTCOME))
 
     def _payout(self, content: Content) -> Answer:
-        return self._payouts.pay(content, self.troubles.take(payouts.OUTCOME))
+        return self._payouts.pay(content, lambda: self.troubles.take(payouts.OUTCOME))
 
     def _bill(self, content: Content) -> Answer:
         kind, day = read_text(content, "kind", 20), read_day(content, "date")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import requests
 
 from tests.sandbox.bank_client import ID_NO, NAME, PHONE, BankMerchant
 
@@ -122,6 +123,15 @@ def test_bad_terms_are_refused_and_nothing_is_written(
 ):
     assert bank.start(bank.card(), **{name: value})["code"] == code
     assert bank.books()["mandates"] == []
+
+
+def test_a_confirmation_without_an_answer_is_found_by_asking(bank: BankMerchant):
+    serial = bank.start(bank.card())["sms_serial"]
+    bank.gateway.control("troubles", at="sign/confirm", kind="timeout_after", seconds=0.1)
+    with pytest.raises(requests.ConnectionError):
+        confirm(bank, serial, bank.code())
+    assert look(bank)["state"] == "ACTIVE"
+    assert confirm(bank, serial, bank.code())["channel_agreement_no"] is not None
 
 
 def test_the_fifth_wrong_code_ends_the_signing(bank: BankMerchant):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from tests.sandbox.bank_client import BankMerchant
@@ -93,14 +95,23 @@ def test_a_quarter_is_one_period(bank: BankMerchant, card: str):
     assert bank.debit(agreement, 50001, order_no="D0000000003")["code"] == "00"
 
 
-@pytest.mark.parametrize("code", REASONS)
-def test_it_can_be_refused_for_any_reason(bank: BankMerchant, agreement: str, code: str):
-    bank.gateway.control("troubles", at="debit/outcome", kind="refuse", code=code)
-    answer = bank.debit(agreement)
-    assert (answer["code"], answer["state"], answer["actual_fen"]) == (code, "FAILED", 0)
-    found = bank.find()
-    assert (found["code"], found["orig_code"]) == ("00", code)
+def test_it_can_be_refused_for_any_reason(bank: BankMerchant, agreement: str):
+    for code in REASONS:
+        bank.gateway.control("troubles", at="debit/outcome", kind="refuse", code=code)
+        answer = bank.debit(agreement, order_no=f"D00000000{code}")
+        assert (answer["code"], answer["state"], answer["actual_fen"]) == (code, "FAILED", 0)
+        found = bank.find(f"D00000000{code}")
+        assert (found["code"], found["orig_code"]) == ("00", code)
     assert bank.balance() == 0
+
+
+def test_a_trouble_waits_for_a_new_debit(bank: BankMerchant, agreement: str):
+    bank.debit(agreement)
+    bank.gateway.control("troubles", at="debit/outcome", kind="refuse", code="60")
+    assert bank.debit(agreement)["code"] == "00"
+    assert bank.debit(agreement, order_no="D-1")["code"] == "10"
+    assert bank.debit(agreement, order_no="D0000000002")["code"] == "60"
+    assert bank.gateway.look("troubles")["troubles"] == []
 
 
 @pytest.mark.parametrize("code", ["A6", "42", "74", "75"])
@@ -175,6 +186,13 @@ def test_unknown_and_then_found(bank: BankMerchant, agreement: str):
     bank.gateway.control("clock", advance_seconds=7200)
     found = bank.find()
     assert (found["code"], found["orig_code"], found["settle_date"]) == ("00", "00", "20261124")
+    assert bank.balance() == 50000
+
+
+def test_many_at_once_under_one_number_are_one_debit(bank: BankMerchant, agreement: str):
+    with ThreadPoolExecutor(max_workers=8) as threads:
+        sent = [threads.submit(bank.debit, agreement) for _ in range(8)]
+    assert {debit.result()["bank_ref"] for debit in sent} == {"202611240000000001"}
     assert bank.balance() == 50000
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
+from sandbox.bank.server import create_gateway
 from tests.sandbox.bank_client import NAME, BankMerchant, debit_file, sm3
+from tests.sandbox.gateways import Inbox, copy_credentials, running
 
 RARE = "䶮㛃·儀"
 """GBK cannot write the first two; the last one's second byte is that of the bar."""
@@ -269,3 +272,21 @@ def test_a_file_is_told_of_by_its_sum_alone(bank: BankMerchant, line: str):
     [entry] = bank.gateway.until(lambda log: len(log) == 1)
     assert entry["topic"] == "account.changed"
     assert bank.read_notice(0)["kind"] == "BATCH"
+
+
+def test_what_was_accepted_is_answered_by_a_bank_that_was_restarted(
+    tmp_path: Path, issued: Path, inbox: Inbox
+):
+    copy_credentials(issued, tmp_path)
+    with running(create_gateway, tmp_path) as first:
+        bank = BankMerchant(first, inbox)
+        card = bank.card()
+        line = f"F0000000001|{bank.agree(card)}|{card}|{NAME}|20000|缴存"
+        bank.hand_in(debit_file(bank.merchant_id, [line], 20000))
+        bank.take("DKA")
+    with running(create_gateway, tmp_path) as second:
+        bank = BankMerchant(second, inbox)
+        assert bank.find("F0000000001")["state"] == "PROCESSING"
+        result_later(bank)
+        assert bank.take("DKR")[1][2:4] == ["F0000000001", "00"]
+        assert bank.balance() == 20000

@@ -141,6 +141,7 @@ def test_the_control_api_refuses_nonsense(bank_gateway: RunningGateway):
     for path, content in (
         ("troubles", {"at": "sign/nothing", "kind": "html"}),
         ("troubles", {"at": "debit/outcome", "kind": "html"}),
+        ("troubles", {"at": "refund", "kind": "refund_pending"}),
         ("troubles", {"at": "debit/outcome", "kind": "refuse"}),
         ("troubles", {"at": "file/ack", "kind": "partial"}),
         ("troubles", {"at": "file/line", "kind": "refuse"}),
