@@ -88,11 +88,12 @@ class Batches:
         now = seconds_now(self._clock)
         with self._books.transaction() as books:
             due = books.execute(
-                "SELECT * FROM batch WHERE state = 'ACCEPTED' AND result_at <= ? ORDER BY rowid",
+                "SELECT * FROM batch WHERE state = 'ACCEPTED' AND result_at <= ?"
+                " ORDER BY result_at, rowid",
                 (now,),
             ).fetchall()
             for batch in due:
-                self._end(books, batch["name"], now)
+                self._end(books, batch["name"], batch["result_at"])
             self._outgoing.publish_due(books, now)
 
     def _take_in(self, marker: Path) -> None:
@@ -232,11 +233,11 @@ class Batches:
             is_told=1,  # by the result file
         )
 
-    def _end(self, books: sqlite3.Connection, name: str, now: int) -> None:
-        """Decide every line, book the sum, and write the result file."""
+    def _end(self, books: sqlite3.Connection, name: str, at: int) -> None:
+        """Decide every line at that moment, book the sum, and write the result file."""
         lines = books.execute("SELECT * FROM debit WHERE batch = ? ORDER BY line", (name,))
         for row in lines.fetchall():
-            outcomes.decide(books, self._debits, row, self._rules, now)
+            outcomes.decide(books, self._debits, row, self._rules, at)
         rows = books.execute(
             "SELECT * FROM debit WHERE batch = ? ORDER BY line", (name,)
         ).fetchall()
@@ -244,7 +245,7 @@ class Batches:
         paid_fen = sum(row["amount_fen"] for row in rows if row["state"] == "SUCCEEDED")
         if paid_fen:
             entry = move_account(
-                books, now, "BATCH", paid_fen, reference=name, summary="批量代扣入账"
+                books, at, "BATCH", paid_fen, reference=name, summary="批量代扣入账"
             )
             self._announce_entry(books, entry)
         details = [
@@ -254,11 +255,11 @@ class Batches:
                 "text": row["message"],
                 "actual_fen": str(row["amount_fen"] if row["state"] == "SUCCEEDED" else 0),
                 "bank_ref": row["bank_ref"] or "",
-                "bank_date": row["settle_date"] or day_of(now),
+                "bank_date": row["settle_date"] or day_of(at),
             }
             for row in rows
         ]
-        self._outgoing.send(books, name, RESULTS, details, now, self._troubles.take(RESULT))
+        self._outgoing.send(books, name, RESULTS, details, at, self._troubles.take(RESULT))
 
     def finish(self, given: Mapping[str, object]) -> Mapping[str, object]:
         """Control call: the results of a file come now."""

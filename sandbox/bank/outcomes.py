@@ -66,15 +66,15 @@ def plan(trouble: Trouble | None, now: int) -> dict[str, object]:
 
 
 def decide_due(books: sqlite3.Connection, business: Business, rules: Rules, now: int) -> None:
-    """Decide what is due, and tell of what is decided and no longer hidden."""
+    """Decide what is due, each at its own moment, and tell of what is decided and not hidden."""
     table, number = business.table, business.number
     due = books.execute(
         f"SELECT * FROM {table} WHERE is_told = 0 AND state = 'PROCESSING'"  # noqa: S608
-        " AND decide_at <= ? ORDER BY rowid",
+        " AND decide_at <= ? ORDER BY decide_at, rowid",
         (now,),
     ).fetchall()
     for row in due:
-        decide(books, business, row, rules, now)
+        decide(books, business, row, rules, row["decide_at"])
     open_rows = books.execute(
         f"SELECT * FROM {table} WHERE is_told = 0 AND state <> 'PROCESSING'"  # noqa: S608
         " AND hidden_until <= ? ORDER BY rowid",
@@ -86,7 +86,7 @@ def decide_due(books: sqlite3.Connection, business: Business, rules: Rules, now:
 
 
 def decide(
-    books: sqlite3.Connection, business: Business, row: sqlite3.Row, rules: Rules, now: int
+    books: sqlite3.Connection, business: Business, row: sqlite3.Row, rules: Rules, at: int
 ) -> None:
     """End one row that is in process: by the rules, or with the code that was wanted.
 
@@ -104,7 +104,7 @@ def decide(
     try:
         if wanted and wanted not in MONEY_MOVED:
             raise Refusal(wanted)
-        business.carry_out(books, row, now)
+        business.carry_out(books, row, at)
         state = "SUCCEEDED"
     except Refusal as refusal:
         state, code, message = "FAILED", refusal.code, refusal.message
@@ -115,9 +115,9 @@ def decide(
             state,
             code,
             message or MESSAGES.get(code, "交易失败"),
-            now,
-            new_reference(books, now),
-            settle_date(now, rules) if state == "SUCCEEDED" else "",
+            at,
+            new_reference(books, at),
+            settle_date(at, rules) if state == "SUCCEEDED" else "",
             row[business.number],
         ),
     )

@@ -147,6 +147,15 @@ def test_accepted_now_and_decided_later(bank: BankMerchant, card: str, agreement
     assert bank.find()["orig_code"] == "64"
 
 
+def test_a_jump_of_the_clock_does_not_change_when_it_was(bank: BankMerchant, agreement: str):
+    bank.gateway.control("troubles", at="debit/outcome", kind="slow", seconds=3600)
+    bank.debit(agreement)
+    bank.gateway.control("clock", set="2027-02-01T09:00:00+08:00")
+    found = bank.find()
+    assert found["settle_date"] == "20261124"
+    assert found["decided_at"].startswith("2026-11-24 11:00")
+
+
 def test_a_slow_one_is_finished_by_hand(bank: BankMerchant, agreement: str):
     bank.gateway.control("troubles", at="debit/outcome", kind="slow", times=2)
     bank.debit(agreement)

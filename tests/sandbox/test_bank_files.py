@@ -218,6 +218,17 @@ def test_the_same_bytes_again_get_the_same_acknowledgement(bank: BankMerchant, l
     assert len(bank.books()["debits"]) == 1
 
 
+def test_a_rejected_file_needs_a_new_number(bank: BankMerchant, line: str):
+    content = debit_file(bank.merchant_id, [line], 20000)
+    bank.hand_in(content, signature="*")
+    first = bank.take_all()
+    bank.hand_in(content)
+    assert bank.take_all() == first
+    again = debit_file(bank.merchant_id, [line], 20000, sequence="0002")
+    bank.hand_in(again, "0002")
+    assert bank.take("DKA", "0002")[1][3] == "ACCEPTED"
+
+
 def test_other_bytes_under_a_used_name_are_not_acknowledged(bank: BankMerchant, line: str):
     bank.hand_in(debit_file(bank.merchant_id, [line], 20000))
     other = line.replace("F0000000001", "F0000000002")
