@@ -12,7 +12,7 @@ from typing import Protocol
 from flask import Blueprint, Response, request
 
 from sandbox.clock import SHANGHAI, Clock
-from sandbox.deliveries import Deliveries
+from sandbox.deliveries import Deliveries, Parcel
 from sandbox.trouble import Troubles
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "::ffff:127.0.0.1"})
@@ -35,6 +35,16 @@ class Gateway(Protocol):
     @property
     def deliveries(self) -> Deliveries: ...
 
+    def books_view(self) -> Mapping[str, object]:
+        """Return all trades and refunds."""
+
+    def forge(self, out_trade_no: str, defect: str, fields: Mapping[str, str]) -> Parcel:
+        """Return a payment notice with a defect."""
+
+
+class WalletGateway(Gateway, Protocol):
+    """A gateway whose payers hold a phone with a wallet and a mini-program in it."""
+
     def new_payer(self, balance_fen: int) -> str:
         """Return the openid of a new payer with so much in the wallet."""
 
@@ -43,14 +53,6 @@ class Gateway(Protocol):
 
     def pay(self, payer: str, phone: Mapping[str, object]) -> Mapping[str, object]:
         """Pay as the payer's wallet does, given what the phone was given."""
-
-    def books_view(self) -> Mapping[str, object]:
-        """Return all trades and refunds."""
-
-    def forge(
-        self, out_trade_no: str, defect: str, fields: Mapping[str, str]
-    ) -> tuple[str, bytes, str]:
-        """Return url, body and content type of a payment notice with a defect."""
 
     def finish_refund(self, out_refund_no: str, state: str) -> None:
         """End a refund that is in process; `state` is success or closed."""
@@ -87,9 +89,6 @@ def control_blueprint(gateway: Gateway, own: Mapping[str, OwnCall] | None = None
     on("/health", "GET", dict)
     on("/clock", "GET", calls.tell_time)
     on("/clock", "POST", calls.move_clock)
-    on("/payers", "POST", calls.new_payer)
-    on("/login_codes", "POST", calls.new_login_code)
-    on("/pay", "POST", calls.pay)
     on("/troubles", "POST", calls.add_trouble)
     on("/troubles", "GET", calls.list_troubles)
     on("/troubles", "DELETE", calls.clear_troubles)
@@ -98,10 +97,36 @@ def control_blueprint(gateway: Gateway, own: Mapping[str, OwnCall] | None = None
     on("/notices/release", "POST", calls.release)
     on("/notices/resend", "POST", calls.resend)
     on("/notices/forge", "POST", calls.forge)
-    on("/refunds/finish", "POST", calls.finish_refund)
     for rule, call in (own or {}).items():
         on(rule, "POST", partial(_call_with_json, call))
     return blueprint
+
+
+def wallet_calls(gateway: WalletGateway) -> dict[str, OwnCall]:
+    """Return the control calls of payers and their phones, as `own` of `control_blueprint`."""
+
+    def new_payer(given: Mapping[str, object]) -> Mapping[str, object]:
+        return {"payer": gateway.new_payer(read_whole(given, "balance_fen", least=0))}
+
+    def new_login_code(given: Mapping[str, object]) -> Mapping[str, object]:
+        return {"code": gateway.new_login_code(read_text(given, "payer"))}
+
+    def pay(given: Mapping[str, object]) -> Mapping[str, object]:
+        return gateway.pay(read_text(given, "payer"), read_mapping(given, "phone"))
+
+    def finish_refund(given: Mapping[str, object]) -> Mapping[str, object]:
+        state = read_text(given, "state")
+        if state not in {"success", "closed"}:
+            raise ValueError("state 应为 success 或 closed")
+        gateway.finish_refund(read_text(given, "out_refund_no"), state)
+        return {}
+
+    return {
+        "/payers": new_payer,
+        "/login_codes": new_login_code,
+        "/pay": pay,
+        "/refunds/finish": finish_refund,
+    }
 
 
 def _call_with_json(call: OwnCall) -> Mapping[str, object]:
@@ -124,16 +149,6 @@ class _Calls:
         else:
             self._gateway.clock.advance(read_whole(given, "advance_seconds"))
         return self.tell_time()
-
-    def new_payer(self) -> Mapping[str, object]:
-        return {"payer": self._gateway.new_payer(read_whole(_given(), "balance_fen", least=0))}
-
-    def new_login_code(self) -> Mapping[str, object]:
-        return {"code": self._gateway.new_login_code(read_text(_given(), "payer"))}
-
-    def pay(self) -> Mapping[str, object]:
-        given = _given()
-        return self._gateway.pay(read_text(given, "payer"), read_mapping(given, "phone"))
 
     def add_trouble(self) -> Mapping[str, object]:
         given = _given()
@@ -173,25 +188,18 @@ class _Calls:
         given = _given()
         fields = {name: str(value) for name, value in read_mapping(given, "fields").items()}
         number = read_text(given, "out_trade_no")
-        url, body, content_type = self._gateway.forge(number, read_text(given, "defect"), fields)
+        parcel = self._gateway.forge(number, read_text(given, "defect"), fields)
         forged = {
-            "url": url,
-            "body": body.decode("utf-8", errors="replace"),
-            "body_base64": base64.b64encode(body).decode(),
-            "content_type": content_type,
+            "url": parcel.url,
+            "body": parcel.body.decode("utf-8", errors="replace"),
+            "body_base64": base64.b64encode(parcel.body).decode(),
+            "content_type": parcel.content_type,
+            "headers": dict(parcel.headers),
         }
         if given.get("send", True) is not True:
             return forged
-        status, reply = self._gateway.deliveries.post_now(url, body, content_type)
+        status, reply = self._gateway.deliveries.post_now(parcel)
         return {**forged, "status": status, "reply": reply}
-
-    def finish_refund(self) -> Mapping[str, object]:
-        given = _given()
-        state = read_text(given, "state")
-        if state not in {"success", "closed"}:
-            raise ValueError("state 应为 success 或 closed")
-        self._gateway.finish_refund(read_text(given, "out_refund_no"), state)
-        return {}
 
 
 def _json(content: Mapping[str, object], status: int = 200) -> Response:

@@ -7,11 +7,11 @@ import json
 import os
 import secrets
 import string
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -24,6 +24,22 @@ ALIPAY_APP_PRIVATE_KEY = "alipay-app-private.pem"
 ALIPAY_APP_PUBLIC_KEY = "alipay-app-public.pem"
 ALIPAY_GATEWAY_PRIVATE_KEY = "alipay-gateway-private.pem"
 ALIPAY_GATEWAY_PUBLIC_KEY = "alipay-gateway-public.pem"
+BANK_MERCHANT_PRIVATE_KEY = "bank-merchant-private.pem"
+BANK_MERCHANT_PUBLIC_KEY = "bank-merchant-public.pem"
+BANK_PRIVATE_KEY = "bank-gateway-private.pem"
+BANK_PUBLIC_KEY = "bank-gateway-public.pem"
+BANK_SFTP_CLIENT_KEY = "bank-sftp-client"
+BANK_SFTP_HOST_KEY = "bank-sftp-host"
+"""The keys of SSH: the private one under this name, the public one with `.pub` after it."""
+
+_ALIPAY_PAIRS = (
+    (ALIPAY_APP_PRIVATE_KEY, ALIPAY_APP_PUBLIC_KEY),
+    (ALIPAY_GATEWAY_PRIVATE_KEY, ALIPAY_GATEWAY_PUBLIC_KEY),
+)
+_BANK_PAIRS = (
+    (BANK_MERCHANT_PRIVATE_KEY, BANK_MERCHANT_PUBLIC_KEY),
+    (BANK_PRIVATE_KEY, BANK_PUBLIC_KEY),
+)
 
 
 @dataclass(frozen=True)
@@ -32,21 +48,33 @@ class Credentials:
 
     wechat: Mapping[str, str]
     alipay: Mapping[str, str]
+    bank: Mapping[str, str]
 
 
 def issue_credentials(data_dir: Path) -> Credentials:
     """Return the credentials kept in `data_dir`, made if there are none yet.
 
-    Both gateways may start at once: whoever comes second finds what the first has made.
+    All gateways may start at once: whoever comes second finds what the first has made. A channel
+    that the file does not know yet is added to it.
     """
     data_dir = data_dir.resolve()
     data_dir.mkdir(parents=True, exist_ok=True)
     with (data_dir / ".credentials.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (data_dir / CREDENTIALS_FILE).exists():
-            _issue_alipay_keys(data_dir)
-            issued = {"wechat": _issue_wechat(), "alipay": _issue_alipay(data_dir)}
-            _write(data_dir / CREDENTIALS_FILE, json.dumps(issued, indent=2).encode() + b"\n")
+        path = data_dir / CREDENTIALS_FILE
+        kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        issued = dict(kept)
+        if "wechat" not in issued:
+            issued["wechat"] = _issue_wechat()
+        if "alipay" not in issued:
+            _issue_pairs(data_dir, _ALIPAY_PAIRS)
+            issued["alipay"] = _issue_alipay(data_dir)
+        if "bank" not in issued:
+            _issue_pairs(data_dir, _BANK_PAIRS)
+            _issue_ssh_keys(data_dir)
+            issued["bank"] = _issue_bank(data_dir)
+        if issued != kept:
+            _write(path, json.dumps(issued, indent=2).encode() + b"\n")
     return read_credentials(data_dir)
 
 
@@ -57,7 +85,7 @@ def read_credentials(data_dir: Path) -> Credentials:
         FileNotFoundError: nothing was.
     """
     kept = json.loads((data_dir / CREDENTIALS_FILE).read_text(encoding="utf-8"))
-    return Credentials(wechat=kept["wechat"], alipay=kept["alipay"])
+    return Credentials(wechat=kept["wechat"], alipay=kept["alipay"], bank=kept["bank"])
 
 
 def _issue_wechat() -> dict[str, str]:
@@ -78,11 +106,30 @@ def _issue_alipay(data_dir: Path) -> dict[str, str]:
     }
 
 
-def _issue_alipay_keys(data_dir: Path) -> None:
-    pairs = (
-        (ALIPAY_APP_PRIVATE_KEY, ALIPAY_APP_PUBLIC_KEY),
-        (ALIPAY_GATEWAY_PRIVATE_KEY, ALIPAY_GATEWAY_PUBLIC_KEY),
-    )
+def _issue_bank(data_dir: Path) -> dict[str, str]:
+    return {
+        "LIANJIAO_BANK_MERCHANT_ID": "8983" + _digits(8),
+        "LIANJIAO_BANK_ACCOUNT_NO": "3205" + _digits(16),
+        "LIANJIAO_BANK_MERCHANT_KEY_ID": "M" + _digits(8),
+        "LIANJIAO_BANK_MERCHANT_PRIVATE_KEY_FILE": str(data_dir / BANK_MERCHANT_PRIVATE_KEY),
+        "LIANJIAO_BANK_BANK_KEY_ID": "B" + _digits(8),
+        "LIANJIAO_BANK_BANK_PUBLIC_KEY_FILE": str(data_dir / BANK_PUBLIC_KEY),
+        "LIANJIAO_BANK_SFTP_USER": "lj" + _digits(6),
+        "LIANJIAO_BANK_SFTP_PRIVATE_KEY_FILE": str(data_dir / BANK_SFTP_CLIENT_KEY),
+        "LIANJIAO_BANK_SFTP_HOST_KEY_FILE": str(data_dir / f"{BANK_SFTP_HOST_KEY}.pub"),
+    }
+
+
+def _issue_ssh_keys(data_dir: Path) -> None:
+    for name in (BANK_SFTP_CLIENT_KEY, BANK_SFTP_HOST_KEY):
+        key = ed25519.Ed25519PrivateKey.generate()
+        private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+        public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+        _write(data_dir / name, private)
+        _write(data_dir / f"{name}.pub", public + b"\n")
+
+
+def _issue_pairs(data_dir: Path, pairs: Sequence[tuple[str, str]]) -> None:
     for private_name, public_name in pairs:
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

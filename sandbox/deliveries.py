@@ -1,7 +1,8 @@
 """通知投递 The notice queue: durable, on the virtual clock, repeated by the retry table.
 
-A notice is posted byte for byte the same at every try. It may come again after it was accepted
-(`resend`), and troubles at `notice` may lose, put off, multiply or keep a try.
+A notice is posted byte for byte the same at every try; a gateway that signs in headers makes those
+anew for each. It may come again after it was accepted (`resend`), and troubles at `notice` may
+lose, put off, multiply or keep a try.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import logging
 import random
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from threading import Event, Thread
 
@@ -55,12 +57,27 @@ Reply = tuple[int | None, str]
 """HTTP status and body; None and the name of the error if there was no answer."""
 
 
+@dataclass(frozen=True)
+class Parcel:
+    """What is posted: the bytes, where to, and the headers that go with them."""
+
+    url: str
+    body: bytes
+    content_type: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def _no_headers(_url: str, _body: bytes) -> Mapping[str, str]:
+    return {}
+
+
 class Deliveries:
     """Sends the notices of one gateway, one after the other, from a thread of its own.
 
     Args:
         retry_seconds: the waits between tries; after the last the notice is given up.
         accepts: whether an answer (status, body) means that the merchant has stored the notice.
+        sign: the headers that sign a body on its way to a URL, asked for at every try.
     """
 
     def __init__(
@@ -70,12 +87,14 @@ class Deliveries:
         troubles: Troubles,
         retry_seconds: Sequence[int],
         accepts: Callable[[int, bytes], bool],
+        sign: Callable[[str, bytes], Mapping[str, str]] = _no_headers,
     ) -> None:
         self._books = books
         self._clock = clock
         self._troubles = troubles
         self._retry_seconds = tuple(retry_seconds)
         self._accepts = accepts
+        self._sign = sign
         self._wake = Event()
         self._stopping = False
         books.create(_SCHEMA)
@@ -132,15 +151,15 @@ class Deliveries:
                 self._record(books, notice["id"], reply)
         return replies
 
-    def post_now(self, url: str, body: bytes, content_type: str) -> Reply:
+    def post_now(self, parcel: Parcel) -> Reply:
         """Post once, unqueued and unrecorded."""
         try:
             with requests.Session() as session:
                 session.trust_env = False
                 answer = session.post(
-                    url,
-                    data=body,
-                    headers={"Content-Type": content_type},
+                    parcel.url,
+                    data=parcel.body,
+                    headers={"Content-Type": parcel.content_type, **parcel.headers},
                     timeout=_TIMEOUT_SECONDS,
                     allow_redirects=False,
                 )
@@ -224,11 +243,12 @@ class Deliveries:
 
     def _post_copies(self, notice: sqlite3.Row, copies: int) -> list[Reply]:
         """Post all copies at the same time, so that they race each other at the merchant's."""
-        parcel = (notice["url"], bytes(notice["body"]), notice["content_type"])
+        url, body = notice["url"], bytes(notice["body"])
+        parcel = Parcel(url, body, notice["content_type"], self._sign(url, body))
         if copies == 1:
-            return [self.post_now(*parcel)]
+            return [self.post_now(parcel)]
         with ThreadPoolExecutor(max_workers=min(copies, 16)) as threads:
-            posts = [threads.submit(self.post_now, *parcel) for _ in range(copies)]
+            posts = [threads.submit(self.post_now, parcel) for _ in range(copies)]
         return [post.result() for post in posts]
 
     def _end_try(self, notice: sqlite3.Row, replies: Sequence[Reply]) -> None:

@@ -33,6 +33,8 @@ _OPTIONS: Mapping[str, type | tuple[type, ...]] = {
     "message": str,
     "location": str,
     "done": bool,
+    "lines": int,
+    "resigned": bool,
 }
 
 
@@ -67,10 +69,14 @@ class Troubles:
     Args:
         calls: the protocol calls of the gateway; a switch anywhere else is refused, because it
             would silently never go off. Empty: any place will do.
+        places: further places of this gateway, and the kinds of trouble that can meet them.
     """
 
-    def __init__(self, calls: Collection[str] = ()) -> None:
+    def __init__(
+        self, calls: Collection[str] = (), places: Mapping[str, Collection[str]] | None = None
+    ) -> None:
         self._calls = frozenset(calls)
+        self._places = {NOTICE: NOTICE_KINDS, **(places or {})}
         self._lock = Lock()
         self._switches: list[_Switch] = []
 
@@ -80,8 +86,8 @@ class Troubles:
         Raises:
             ValueError: no such kind of trouble at this place, or options that mean nothing.
         """
-        kinds = NOTICE_KINDS if at == NOTICE else TRANSPORT_KINDS | ANSWER_KINDS
-        if at != NOTICE and self._calls and at not in self._calls:
+        kinds = self._places.get(at, TRANSPORT_KINDS | ANSWER_KINDS)
+        if at not in self._places and self._calls and at not in self._calls:
             raise ValueError(f"没有这个接口：{at}")
         if kind not in kinds:
             raise ValueError(f"{at} 没有这种故障：{kind}")
@@ -90,7 +96,7 @@ class Troubles:
         for name, value in options.items():
             if name not in _OPTIONS or not isinstance(value, _OPTIONS[name]):
                 raise ValueError(f"故障选项不对：{name}")
-        if kind in {"error", "error_after"} and "code" not in options:
+        if kind in {"error", "error_after", "refuse"} and "code" not in options:
             raise ValueError(f"{kind} 需要 code")
         with self._lock:
             self._switches.append(_Switch(Trouble(at, kind, dict(options)), times))

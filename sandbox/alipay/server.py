@@ -29,13 +29,13 @@ from sandbox.alipay.signing import read_private_key, read_public_key
 from sandbox.alipay.trades import Trades, find_trade
 from sandbox.books import Books, open_books
 from sandbox.clock import Clock
-from sandbox.control import Refused, control_blueprint, read_text, read_whole
+from sandbox.control import Refused, control_blueprint, read_text, read_whole, wallet_calls
 from sandbox.credentials import (
     ALIPAY_APP_PUBLIC_KEY,
     ALIPAY_GATEWAY_PRIVATE_KEY,
     issue_credentials,
 )
-from sandbox.deliveries import Deliveries
+from sandbox.deliveries import Deliveries, Parcel
 from sandbox.trouble import Trouble, Troubles, play_transport_trouble
 
 REFUND = "alipay.trade.refund"
@@ -216,9 +216,7 @@ class AlipayGateway:
             "merchant_balance_fen": merchant_fen,
         }
 
-    def forge(
-        self, out_trade_no: str, defect: str, fields: Mapping[str, str]
-    ) -> tuple[str, bytes, str]:
+    def forge(self, out_trade_no: str, defect: str, fields: Mapping[str, str]) -> Parcel:
         with self._books.transaction() as books:
             trade = find_trade(books, "out_trade_no", out_trade_no)
             if trade is None or not trade["notify_url"]:
@@ -227,7 +225,7 @@ class AlipayGateway:
             body = notices.forged_payment(
                 books, trade, self._merchant, now, defect=defect, changes=fields
             )
-        return trade["notify_url"], body, notices.content_type(trade)
+        return Parcel(trade["notify_url"], body, notices.content_type(trade))
 
     def finish_refund(self, out_refund_no: str, state: str) -> None:
         self._refunds.finish(out_refund_no, success=state == "success")
@@ -264,7 +262,11 @@ def create_gateway(data_dir: Path, clock: Clock, rules: Rules | None = None) -> 
     gateway = AlipayGateway(books, clock, merchant, rules or Rules())
     app = Flask("sandbox.alipay", static_folder=None)
     app.extensions["gateway"] = gateway
-    own = {"/merchant/payout": gateway.pay_out, "/bills/spoil": gateway.spoil_bill}
+    own = {
+        **wallet_calls(gateway),
+        "/merchant/payout": gateway.pay_out,
+        "/bills/spoil": gateway.spoil_bill,
+    }
     app.register_blueprint(control_blueprint(gateway, own))
 
     @app.before_request

@@ -11,9 +11,9 @@ from flask import Flask, Response, request
 
 from sandbox.books import Books, open_books
 from sandbox.clock import Clock
-from sandbox.control import Refused, control_blueprint, read_text, read_whole
+from sandbox.control import Refused, control_blueprint, read_text, read_whole, wallet_calls
 from sandbox.credentials import issue_credentials
-from sandbox.deliveries import Deliveries
+from sandbox.deliveries import Deliveries, Parcel
 from sandbox.trouble import Trouble, Troubles, play_transport_trouble
 from sandbox.wechat import notices
 from sandbox.wechat.accounts import (
@@ -142,9 +142,7 @@ class WeChatGateway:
             "merchant_balance_fen": merchant_fen,
         }
 
-    def forge(
-        self, out_trade_no: str, defect: str, fields: Mapping[str, str]
-    ) -> tuple[str, bytes, str]:
+    def forge(self, out_trade_no: str, defect: str, fields: Mapping[str, str]) -> Parcel:
         try:
             trade = self._orders.get({"out_trade_no": out_trade_no})
         except Refusal as refusal:
@@ -152,7 +150,7 @@ class WeChatGateway:
         body = notices.forged_payment(
             trade, self._merchant, seconds_now(self.clock), defect=defect, changes=fields
         )
-        return trade["notify_url"], body, notices.CONTENT_TYPE
+        return Parcel(trade["notify_url"], body, notices.CONTENT_TYPE)
 
     def finish_refund(self, out_refund_no: str, state: str) -> None:
         self._refunds.finish(out_refund_no, "SUCCESS" if state == "success" else "REFUNDCLOSE")
@@ -191,7 +189,11 @@ def create_gateway(data_dir: Path, clock: Clock, rules: Rules | None = None) -> 
     gateway = WeChatGateway(books, clock, merchant, rules or Rules())
     app = Flask("sandbox.wechat", static_folder=None)
     app.extensions["gateway"] = gateway
-    own = {"/orders/state": gateway.set_trade_state, "/merchant/payout": gateway.pay_out}
+    own = {
+        **wallet_calls(gateway),
+        "/orders/state": gateway.set_trade_state,
+        "/merchant/payout": gateway.pay_out,
+    }
     app.register_blueprint(control_blueprint(gateway, own))
 
     def answer_call() -> Response:

@@ -59,6 +59,7 @@ class Inbox:
     url: str = ""
     bodies: list[bytes] = field(default_factory=list)
     content_types: list[str] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
     reply: str = ""
     status: int = 200
 
@@ -75,6 +76,14 @@ def serving(app: Flask) -> Iterator[str]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def copy_credentials(issued: Path, data_dir: Path) -> None:
+    """Give a gateway credentials made before, because making keys takes longer than most tests."""
+    for path in issued.iterdir():
+        copy = data_dir / path.name
+        copy.write_bytes(path.read_bytes().replace(bytes(issued), bytes(data_dir)))
+        copy.chmod(path.stat().st_mode)
 
 
 @contextmanager

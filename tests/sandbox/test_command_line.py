@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +11,12 @@ from pathlib import Path
 
 import pytest
 import requests
-from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+from cryptography.hazmat.primitives.serialization import (
+    load_pem_private_key,
+    load_pem_public_key,
+    load_ssh_private_key,
+    load_ssh_public_key,
+)
 
 from sandbox.credentials import issue_credentials
 
@@ -34,6 +41,53 @@ def test_the_keys_of_alipay_are_pairs(tmp_path: Path):
         assert key.public_key() == public
     assert Path(alipay["LIANJIAO_ALIPAY_APP_PRIVATE_KEY_FILE"]).is_absolute()
     assert alipay["LIANJIAO_ALIPAY_ALIPAY_PUBLIC_KEY_FILE"].endswith("gateway-public.pem")
+
+
+def test_the_keys_of_the_bank_are_pairs(tmp_path: Path):
+    bank = issue_credentials(tmp_path).bank
+    for side in ("merchant", "gateway"):
+        key = load_pem_private_key((tmp_path / f"bank-{side}-private.pem").read_bytes(), None)
+        public = (tmp_path / f"bank-{side}-public.pem").read_bytes()
+        assert key.public_key() == load_pem_public_key(public)
+    for side in ("client", "host"):
+        key = load_ssh_private_key((tmp_path / f"bank-sftp-{side}").read_bytes(), None)
+        public = (tmp_path / f"bank-sftp-{side}.pub").read_bytes()
+        assert key.public_key() == load_ssh_public_key(public)
+    files = [path for name, path in bank.items() if name.endswith("_FILE")]
+    assert len(files) == 4
+    assert all(Path(path).is_absolute() and Path(path).is_file() for path in files)
+
+
+def test_a_channel_that_the_file_does_not_know_is_added(tmp_path: Path):
+    first = issue_credentials(tmp_path)
+    path = tmp_path / "credentials.json"
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    del kept["bank"]
+    path.write_text(json.dumps(kept), encoding="utf-8")
+    second = issue_credentials(tmp_path)
+    assert (second.wechat, second.alipay) == (first.wechat, first.alipay)
+    assert second.bank["LIANJIAO_BANK_MERCHANT_ID"] != first.bank["LIANJIAO_BANK_MERCHANT_ID"]
+    assert issue_credentials(tmp_path) == second
+
+
+def test_a_bank_process_serves_calls_and_files(tmp_path: Path, repository_root: Path):
+    command = [sys.executable, "-m", "sandbox", "bank", "--data", str(tmp_path)]
+    with subprocess.Popen(
+        [*command, "--port", "0", "--sftp-port", "0"],
+        cwd=repository_root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        try:
+            name, url = process.stdout.readline().split()
+            answer = requests.post(f"{url}_control/files/port", json={}, timeout=10).json()
+            with socket.create_connection(("127.0.0.1", answer["port"]), timeout=10) as connection:
+                greeting = connection.recv(8)
+        finally:
+            process.terminate()
+    assert name == "bank"
+    assert greeting == b"SSH-2.0-"
 
 
 def test_a_gateway_process_serves_on_the_clock_it_was_given(tmp_path: Path, repository_root: Path):
