@@ -19,6 +19,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 import app.domain.tables  # noqa: F401  every table, for migrations
 from app import __version__
 from app.commands.registry import register_commands
+from app.connectors.documents.registry import build_documents
 from app.connectors.logins.registry import build_logins
 from app.db import db, make_read, make_transact, migrate, prepare_engine
 from app.domain.pii import Vault, read_data_keys
@@ -27,6 +28,7 @@ from app.logs import configure_logging
 from app.metrics import count_callback
 from app.payments.registry import build_channels
 from app.routes import register_routes
+from config.agreement_text_files import load_agreement_texts
 from config.production import demands_to_start
 from config.reason_files import load_reasons
 from config.settings import Settings
@@ -118,6 +120,8 @@ def build_ports(settings: Settings, engine: Engine) -> Ports:
         channels=build_channels(settings, load_reasons=load_reasons, now=now),
         count_callback=count_callback,
         logins=build_logins(settings, now=now),
+        agreement_texts=load_agreement_texts(),
+        documents=build_documents(settings),
     )
 
 

@@ -79,6 +79,9 @@ class Settings(BaseSettings):
     metrics_token: SecretStr = Field(
         default=SecretStr(""), description="what a scrape of /metrics must show; empty: no metrics"
     )
+    document_font_file: Path | None = Field(
+        default=None, description="Chinese font for PDF files; none: looked for in the usual places"
+    )
     wechat: WeChatSettings = Field(default_factory=lambda: WeChatSettings())
     alipay: AlipaySettings = Field(default_factory=lambda: AlipaySettings())
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

@@ -27,6 +27,7 @@ from app.domain.base import Base
 from app.domain.pii import Vault
 from app.domain.policy.operations import load_policy
 from app.domain.ports import Channels, LoginPlatform, Ports
+from config.agreement_text_files import load_agreement_texts
 from config.policy_files import load_policy_files
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -162,6 +163,7 @@ def ports(
         vault=vault,
         channels=Channels(),
         logins=logins,
+        agreement_texts=load_agreement_texts(),
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Row, Table, func, select, update
 from sqlalchemy.orm import Session
 
+from app.domain.agreements.models import AgreementConsent
 from app.domain.base import Base, rows_changed, table_of
 from app.domain.callbacks.models import ChannelCallback
 from app.domain.contributors.models import Contributor, LoginIdentity
@@ -43,6 +44,7 @@ SEALED_TABLES: tuple[SealedTable, ...] = (
     SealedTable(Contributor, ("document_no", "real_name", "phone", "birth_date")),
     SealedTable(LoginIdentity, ("subject",)),
     SealedTable(ChannelCallback, ("body",)),
+    SealedTable(AgreementConsent, ("text", "device", "client_ip")),
 )
 
 

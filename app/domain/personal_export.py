@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.domain.agreements.queries import export_agreements
 from app.domain.calendar import local_iso
 from app.domain.contributors.queries import export_personal_data
 from app.domain.deposits.queries import list_deposits
@@ -21,7 +22,7 @@ EVERYTHING = 1_000_000
 def export_person(
     session: Session, vault: Vault, *, contributor_id: int, account_id: int
 ) -> dict[str, Any]:
-    """Return the person's data, deposits, refunds, subsidies and movements as plain JSON."""
+    """Return the person's data and all that was agreed, paid, refunded and granted, as JSON."""
     refunds = session.scalars(select(Refund).where(Refund.account_id == account_id))
     grants = session.scalars(select(SubsidyGrant).where(SubsidyGrant.account_id == account_id))
     return {
@@ -50,6 +51,7 @@ def export_person(
             }
             for refund in refunds
         ],
+        "agreements": export_agreements(session, vault, account_id=account_id),
         "subsidies": [
             {
                 "kind": grant.kind.value,

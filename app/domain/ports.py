@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Protocol, TypeVar
 
 from sqlalchemy.orm import Session
 
-from app.domain.errors import FundError
+from app.domain.errors import ChannelTrouble, FundError
 from app.domain.pii import Vault
 
 T = TypeVar("T")
@@ -222,6 +222,47 @@ class LoginPlatform(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """Something to be read on paper.
+
+    Attributes:
+        text: paragraphs, a line each; ``# `` begins the title, ``## `` a heading.
+        footer: small lines below everything.
+        dated: what the file says that it was made at.
+    """
+
+    text: str = field(repr=False)
+    footer: tuple[str, ...] = field(repr=False)
+    dated: datetime
+
+
+class DocumentsUnavailable(ChannelTrouble):
+    """No document can be made here: no writer, or no Chinese font for it."""
+
+    code = "documents_unavailable"
+    default_message = "系统未安装中文字体，暂时不能生成 PDF 文件，请先在线查看"
+
+
+class DocumentWriter(Protocol):
+    """Makes files that people download."""
+
+    def write_pdf(self, document: Document) -> bytes:
+        """Return the document as PDF; the same document gives the same bytes.
+
+        Raises:
+            DocumentsUnavailable: no Chinese font is there.
+        """
+
+
+class NoDocumentWriter:
+    """Stands where no document can be made."""
+
+    def write_pdf(self, document: Document) -> bytes:
+        """Refuse."""
+        raise DocumentsUnavailable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Channels:
     """The channels by name and by what they can do."""
 
@@ -246,6 +287,8 @@ class Ports:
         now: the current instant, UTC.
         new_number: a fresh unguessable number of 32 characters [0-9A-Za-z] with this prefix.
         count_callback: told the channel of each callback and what became of it, for monitoring.
+        agreement_texts: templates of the agreement, by the day from which each is used.
+        documents: makes PDF files.
     """
 
     transact: Transact
@@ -256,3 +299,5 @@ class Ports:
     channels: Channels
     logins: Mapping[str, LoginPlatform]
     count_callback: Callable[[str, str], None] = lambda _channel, _result: None
+    agreement_texts: Mapping[date, str] = field(default_factory=dict)
+    documents: DocumentWriter = NoDocumentWriter()

@@ -1,5 +1,6 @@
 """Imports every table, for migrations and tests."""
 
+import app.domain.agreements.models
 import app.domain.breaks.models
 import app.domain.callbacks.models
 import app.domain.contributors.models

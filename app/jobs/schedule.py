@@ -22,6 +22,7 @@ from app.jobs import (
     remove_expired,
     resolve_orders,
     resolve_refunds,
+    resume_agreements,
     seal_days,
 )
 
@@ -30,6 +31,7 @@ JOBS = (
     Job("resolve-refunds", "发送并查询退款", 10, resolve_refunds.run),
     Job("apply-callbacks", "补处理已存通知", 30, apply_callbacks.run),
     Job("seal-days", "日终封账", 600, seal_days.run),
+    Job("resume-agreements", "恢复暂停期满的缴存协议", 3600, resume_agreements.run),
     Job("remove-expired", "清理过期的登录会话与关联码", 3600, remove_expired.run),
 )
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import app.domain
+from app.domain.agreements.models import AGREEMENT_STATES, AgreementState
 from app.domain.payment_orders.models import ORDER_STATES, OrderState
 from app.domain.refunds.models import REFUND_STATES, RefundState
 from app.domain.states import IllegalMove, StateMachine
@@ -22,6 +23,7 @@ MACHINES: list[tuple[StateMachine[Any], type[StrEnum], StrEnum, set[StrEnum]]] =
         RefundState.REQUESTED,
         {RefundState.REJECTED, RefundState.SUCCEEDED, RefundState.FAILED},
     ),
+    (AGREEMENT_STATES, AgreementState, AgreementState.DRAFT, {AgreementState.ENDED}),
 ]
 every_machine = pytest.mark.parametrize(
     ("machine", "states", "first", "final"), MACHINES, ids=[m[0].name for m in MACHINES]

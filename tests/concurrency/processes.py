@@ -14,6 +14,7 @@ from sqlalchemy import URL, Engine, create_engine
 from app.db import make_read, make_transact, prepare_engine
 from app.domain.pii import Vault
 from app.domain.ports import Channels, Ports
+from config.agreement_text_files import load_agreement_texts
 from tests.conftest import MovableClock
 from tests.fund import Fund
 
@@ -34,6 +35,7 @@ def open_fund(engine: Engine) -> Fund:
         vault=Vault({"k1": bytes(32)}, active="k1", index_key=bytes(32)),
         channels=Channels(),
         logins={},
+        agreement_texts=load_agreement_texts(),
     )
     return Fund.around(ports, clock)
 

@@ -90,6 +90,39 @@ def test_lists_overview_and_export_hold_only_ones_own(
     assert order_no in person.get(f"{API}/me/export").text
 
 
+def test_another_persons_agreement_is_as_one_that_does_not_exist(doors: Doors) -> None:
+    person, other = doors.enrolled("owner"), doors.enrolled("other")
+    free = {"frequency": "free"}
+    draft = person.call("POST", f"{API}/agreement/preview", json=free).json
+    body = {**free, "device": "测试设备", "text_sha256": draft["text_sha256"]}
+    signed = person.post(f"{API}/agreement", json=body)
+    assert signed.status_code == 201, signed.text
+    number = signed.json["agreement_no"]
+    for path in ("text", "pdf"):
+        same(
+            other.get(f"{API}/agreement/{path}?agreement_no={number}", headers=ONE_ID),
+            other.get(f"{API}/agreement/{path}?agreement_no=G{'9' * 31}", headers=ONE_ID),
+            message="未找到缴存协议",
+        )
+    for path in ("suspend", "resume", "end"):
+        answer = other.call("POST", f"{API}/agreement/{path}", json={"months": 1})
+        assert (answer.status_code, answer.json["message"]) == (404, "未找到缴存协议")
+    assert other.get(f"{API}/agreement/history").json == {"items": []}
+    assert number not in other.get(f"{API}/me/export").text
+    assert number in person.get(f"{API}/me/export").text
+    assert person.get(f"{API}/agreement").json["state"] == "active"
+
+
+def test_a_text_signed_by_another_names_another_and_cannot_be_signed(doors: Doors) -> None:
+    """The text holds the name and account of its party: its hash is of no use to anybody else."""
+    person, other = doors.enrolled("owner"), doors.enrolled("other")
+    free = {"frequency": "free"}
+    draft = person.call("POST", f"{API}/agreement/preview", json=free).json
+    body = {**free, "device": "测试设备", "text_sha256": draft["text_sha256"]}
+    answer = other.post(f"{API}/agreement", json=body)
+    assert (answer.status_code, answer.json["code"]) == (409, "agreement_text_changed")
+
+
 def test_a_cursor_taken_from_another_person_shows_only_ones_own(
     doors: Doors, owner: tuple[Caller, str, str], other: Caller
 ) -> None:

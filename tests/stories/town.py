@@ -19,6 +19,7 @@ import requests
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
+from app.connectors.documents.registry import build_documents
 from app.connectors.logins.registry import build_logins
 from app.db import make_read, make_transact
 from app.domain.inquiries.operations import resolve_orders, resolve_refunds
@@ -28,6 +29,7 @@ from app.domain.staff.operations import add_staff_member
 from app.domain.verification import verify_books
 from app.factory import build_vault, create_app, new_number
 from app.payments.registry import build_channels
+from config.agreement_text_files import load_agreement_texts
 from config.chart import load_chart
 from config.reason_files import load_reasons
 from config.settings import AlipaySettings, Settings, WeChatSettings
@@ -222,6 +224,8 @@ def open_town(engine: Engine, data_dir: Path) -> Iterator[Town]:
             vault=build_vault(settings),
             channels=build_channels(settings, load_reasons=load_reasons, now=clock.now),
             logins=build_logins(settings, now=clock.now),
+            agreement_texts=load_agreement_texts(),
+            documents=build_documents(settings),
         )
         door["app"] = create_app(settings, ports=ports)
         yield Town(url, ports, clock, gateways)

@@ -1,12 +1,13 @@
 """The mini-program's API, `/api/v1`. Everything but log-in asks for the contributor's token."""
 
-from app.routes.citizen import account, deposits, enrolment, me, refunds, session
+from app.routes.citizen import account, agreement, deposits, enrolment, me, refunds, session
 
 BLUEPRINTS = (
     session.blueprint,
     enrolment.blueprint,
     me.blueprint,
     account.blueprint,
+    agreement.blueprint,
     deposits.blueprint,
     refunds.blueprint,
 )

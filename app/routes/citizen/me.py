@@ -45,6 +45,7 @@ EXPORT = {
     "login_identities": [{"platform": "wechat", "subject": "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o"}],
     "deposits": [],
     "refunds": [],
+    "agreements": [],
     "subsidies": [],
     "entries": [],
 }
@@ -75,6 +76,7 @@ class ExportOut(Out):
     login_identities: list[dict[str, Any]] = Field(description="登录平台与其中的标识")
     deposits: list[dict[str, Any]] = Field(description="缴存")
     refunds: list[dict[str, Any]] = Field(description="退款")
+    agreements: list[dict[str, Any]] = Field(description="缴存协议与签署记录")
     subsidies: list[dict[str, Any]] = Field(description="补贴")
     entries: list[dict[str, Any]] = Field(description="账户明细")
 

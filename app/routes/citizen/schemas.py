@@ -19,7 +19,8 @@ LARGEST_CURSOR = 2**53 - 1
 _DIGITS = re.compile(r"[0-9]{1,19}")
 
 
-def _read_digits(text: str) -> int:
+def read_digits(text: str) -> int:
+    """Read a number of the query string, where everything is text."""
     # Left to itself, pydantic takes "1.0", "+1", " 1 " and "1_000" for integers too.
     if not _DIGITS.fullmatch(text):
         raise PydanticCustomError("int_parsing", "not a plain number")
@@ -38,16 +39,12 @@ AmountIn = Annotated[
     int, Field(ge=1, le=10**12, strict=True, description="人民币，单位：分", examples=[50000])
 ]
 Day = Annotated[date, Field(examples=["2026-11-24"])]
-Note = Annotated[
-    str,
-    Field(
-        max_length=200,
-        # One line of text, with nothing in it that cannot be seen or that turns it around.
-        pattern="^[^\\x00-\\x1f\\x7f-\\x9f\\u200b-\\u200f\\u2028-\\u202e"
-        "\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb]*$",
-        examples=["重复支付"],
-    ),
-]
+ONE_LINE = (
+    "^[^\\x00-\\x1f\\x7f-\\x9f\\u200b-\\u200f\\u2028-\\u202e"
+    "\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb]*$"
+)
+"""One line of text, with nothing in it that cannot be seen or that turns it around."""
+Note = Annotated[str, Field(max_length=200, pattern=ONE_LINE, examples=["重复支付"])]
 Evidence = Annotated[
     str, Field(max_length=200, description="证明材料名称或编号", examples=["户口簿"])
 ]
@@ -56,10 +53,10 @@ Evidence = Annotated[
 class Page(Query):
     """A cursor page: `cursor` is what the page before gave as `next_cursor`."""
 
-    cursor: Annotated[int | None, BeforeValidator(_read_digits)] = Field(
+    cursor: Annotated[int | None, BeforeValidator(read_digits)] = Field(
         default=None, ge=1, le=LARGEST_CURSOR, description="上一页的 next_cursor"
     )
-    limit: Annotated[int, BeforeValidator(_read_digits)] = Field(
+    limit: Annotated[int, BeforeValidator(read_digits)] = Field(
         default=20, ge=1, le=100, description="每页条数"
     )
 
