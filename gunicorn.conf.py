@@ -10,4 +10,5 @@ threads = 8
 control_socket_disable = True
 
 # What the workers count is summed up over all of them through files in this folder.
-os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="lianjiao-metrics-"))
+if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="lianjiao-metrics-")

@@ -233,7 +233,7 @@ class Debits:
 def add_debit(books: sqlite3.Connection, **columns: object) -> None:
     """Write a new debit; `columns` are those of the table."""
     books.execute(
-        f"INSERT INTO debit ({', '.join(columns)})"  # noqa: S608  named by us
+        f"INSERT INTO debit ({', '.join(columns)})"  # noqa: S608  # nosec B608  # named by us
         f" VALUES ({', '.join('?' * len(columns))})",
         tuple(columns.values()),
     )

@@ -88,7 +88,7 @@ class Mandates:
                 "sms_at": now,
             }
             books.execute(
-                f"INSERT INTO mandate ({', '.join(columns)})"  # noqa: S608  named by us
+                f"INSERT INTO mandate ({', '.join(columns)})"  # noqa: S608  # nosec B608  # named by us
                 f" VALUES ({', '.join('?' * len(columns))})",
                 tuple(columns.values()),
             )

@@ -92,7 +92,7 @@ class Payouts:
                     **outcomes.plan(meet(), now),
                 }
                 books.execute(
-                    f"INSERT INTO payout ({', '.join(columns)})"  # noqa: S608  named by us
+                    f"INSERT INTO payout ({', '.join(columns)})"  # noqa: S608  # nosec B608  # named by us
                     f" VALUES ({', '.join('?' * len(columns))})",
                     tuple(columns.values()),
                 )

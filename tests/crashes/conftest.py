@@ -1,4 +1,4 @@
-"""A MariaDB of one's own for the test process, and a house on it with a line that can be bad."""
+"""A MariaDB of one's own for the test process, and a line to it that can be bad."""
 
 from __future__ import annotations
 
@@ -10,12 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import empty_tables, load_baseline_policy, migrate_to_head
-from tests.crashes.house import House, open_house
-from tests.crashes.mariadb import APPLICATION_USER, MariaDb
+from tests.crashes.mariadb import MariaDb
 from tests.crashes.processes import Group
 from tests.crashes.wire import Wire
-
-pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
 
 
 @pytest.fixture(scope="session")
@@ -54,18 +51,3 @@ def mariadb(server: MariaDb) -> MariaDb:
 def wire(mariadb: MariaDb) -> Iterator[Wire]:
     with Wire(mariadb.port) as wire:
         yield wire
-
-
-@pytest.fixture(scope="module")
-def house(
-    group: Group, mariadb: MariaDb, wire: Wire, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[House]:
-    """A house without a scheduler that reaches its database over the wire."""
-    with open_house(
-        group,
-        tmp_path_factory.mktemp("house"),
-        database=mariadb.url(APPLICATION_USER, port=wire.port),
-        engine=mariadb.admin,
-        database_timeout_seconds="3",
-    ) as house:
-        yield house

@@ -27,6 +27,9 @@ BEGINS_AT = datetime.fromisoformat("2026-11-24T10:00:00+08:00")
 
 PLATFORMS = ("wechat", "alipay")
 
+SEED = int(os.environ.get("LIANJIAO_CRASH_SEED", "20261124"))
+"""Decides what is killed, and when."""
+
 
 def until(happened: Callable[[], bool], what: str, *, seconds: float = PATIENCE_SECONDS) -> None:
     """Wait until something is so; fails the test after a very long time."""
@@ -65,9 +68,6 @@ class Gateway:
         """Let no notice arrive that is not sent by `deliver`."""
         self.control("troubles", at="notice", kind="drop", times=0)
 
-    def bring_notices(self) -> None:
-        requests.delete(f"{self.url}/_control/troubles", timeout=60)
-
     def deliver(self, order_no: str, *, copies: int = 1) -> list[tuple[int | None, str]]:
         """Send the notice of an order now; return status (None: no answer) and body."""
         replies = self.control("notices/resend", out_trade_no=order_no, copies=copies)["replies"]
@@ -100,7 +100,7 @@ def is_honest_refusal(reply: tuple[int | None, str]) -> bool:
 
 @dataclass
 class House:
-    """What runs. `database` holds the books; `engine` looks at them from outside."""
+    """What runs; `engine` looks at its books from outside."""
 
     group: Group
     folder: Path
@@ -123,10 +123,10 @@ class House:
         """Start gunicorn as the image does."""
         command = [
             *(sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{self.port}"),
-            *("--workers", "2", "--threads", "8", "--worker-tmp-dir", "/dev/shm"),
-            *("--no-control-socket", *self.web_options, "wsgi:app"),
+            *("--worker-tmp-dir", "/dev/shm", *self.web_options),
         ]
-        self._start("web", command, self.environment)
+        counters = {"PROMETHEUS_MULTIPROC_DIR": str(self.folder)}
+        self._start("web", command, self.environment | counters)
 
     def start_scheduler(self, name: str = "scheduler", *, ahead_seconds: int = 0) -> None:
         """Start a scheduler, on a clock that is ahead of the others' if asked for."""
@@ -134,6 +134,12 @@ class House:
         environment = self.environment | {"LIANJIAO_CLOCK_OFFSET_SECONDS": str(offset)}
         command = [sys.executable, "-m", "flask", "--app", "wsgi", "scheduler"]
         self._start(name, command, environment)
+
+    def keep_schedulers(self, *names: str, ahead_seconds: int = 0) -> None:
+        """Start those of these schedulers that do not run."""
+        for name in names:
+            if name not in self.processes or not self.processes[name].is_alive():
+                self.start_scheduler(name, ahead_seconds=ahead_seconds)
 
     def start_gateways(self, clock: datetime) -> None:
         for gateway in self.gateways.values():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,16 +24,17 @@ from tests.crashes.riders import enrol_riders
 
 
 @contextmanager
-def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
+def small_disk(megabytes: int) -> Iterator[Path]:
     """Mount a file system of so many megabytes; skips the test where that is not allowed."""
-    folder.mkdir()
+    folder = Path(tempfile.mkdtemp(prefix="lianjiao-disk-"))
     mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("this machine lets us mount no small file system")
     try:
+        if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+            pytest.skip("this machine lets us mount no small file system")
         yield folder
-    finally:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    finally:
+        folder.rmdir()
 
 
 def fill(disk: Path) -> Path:
@@ -52,7 +54,7 @@ def fill(disk: Path) -> Path:
 def house_on_mariadb(group: Group, tmp_path: Path) -> Iterator[tuple[House, Path]]:
     if shutil.which("mariadbd") is None:
         pytest.skip("mariadbd is not installed")
-    with small_disk(tmp_path / "disk", 160) as disk:
+    with small_disk(160) as disk:
         mariadb = MariaDb(group, disk / "data", "--innodb-log-file-size=8M")
         mariadb.start()
         mariadb.wait_until_up()
@@ -69,7 +71,7 @@ def house_on_mariadb(group: Group, tmp_path: Path) -> Iterator[tuple[House, Path
 def house_on_sqlite(
     group: Group, sqlite_template: Path, tmp_path: Path
 ) -> Iterator[tuple[House, Path]]:
-    with small_disk(tmp_path / "disk", 4) as disk:
+    with small_disk(4) as disk:
         shutil.copy(sqlite_template, disk / "lianjiao.sqlite")
         url = URL.create("sqlite", database=str(disk / "lianjiao.sqlite"))
         engine = create_engine(url, poolclass=NullPool)

@@ -16,13 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.crashes.house import PLATFORMS, House, open_house, until
+from tests.crashes.house import PLATFORMS, SEED, House, open_house, until
 from tests.crashes.mariadb import APPLICATION_USER, MariaDb
 from tests.crashes.processes import Group
 from tests.crashes.riders import Rider, enrol_riders
 
 SECONDS = int(os.environ.get("LIANJIAO_CRASH_SECONDS", "40"))
-SEED = int(os.environ.get("LIANJIAO_CRASH_SEED", "20261124"))
 SCHEDULERS = ("scheduler-1", "scheduler-2")
 VICTIMS = (("worker",), ("web",), ("database",), ("scheduler",), ("web", "database"))
 
@@ -32,8 +31,7 @@ def house(group: Group, mariadb: MariaDb, tmp_path: Path) -> Iterator[House]:
     with open_house(
         group, tmp_path, database=mariadb.url(APPLICATION_USER), engine=mariadb.admin
     ) as house:
-        for name in SCHEDULERS:
-            house.start_scheduler(name)
+        house.keep_schedulers(*SCHEDULERS)
         yield house
 
 
@@ -63,9 +61,7 @@ class Supervisor:
             self._mariadb.start()
         if not self._house.web.is_alive():
             self._house.start_web()
-        for name in SCHEDULERS:
-            if not self._house.processes[name].is_alive():
-                self._house.start_scheduler(name)
+        self._house.keep_schedulers(*SCHEDULERS)
 
     def _kill(self, victim: str) -> None:
         match victim:

@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.crashes.house import PLATFORMS, House, open_house, until
+from tests.crashes.house import PLATFORMS, SEED, House, open_house, until
 from tests.crashes.mariadb import APPLICATION_USER, MariaDb
 from tests.crashes.processes import Group
 from tests.crashes.riders import Rider, enrol_riders
-from tests.crashes.test_killed_at_random import SEED
 from tests.crashes.wire import Fate, Rule, Wire
 
 PASSWORD = "Tongguan-2026"
@@ -86,9 +85,8 @@ def test_lost_notices_and_open_refunds_end_once(house: House, wire: Wire, review
 
     caught = 0
     for ahead_seconds in (60, 120):
-        # What was claimed by one that died is due again.
-        for name in NAMES:
-            house.start_scheduler(name, ahead_seconds=ahead_seconds)
+        # On a later clock: what was claimed by one that died is due again.
+        house.keep_schedulers(*NAMES, ahead_seconds=ahead_seconds)
         fate = chance.choice([Fate.FREEZE, Fate.FREEZE_AFTER])
         wire.obey(at_commit(chance.randrange(5, 40), fate))
         until(lambda: wire.frozen.is_set() or all_has_ended(), "a scheduler is caught at a commit")
@@ -96,10 +94,7 @@ def test_lost_notices_and_open_refunds_end_once(house: House, wire: Wire, review
         for name in chance.choice([NAMES[:1], NAMES[1:], NAMES]):
             house.processes[name].kill()
         wire.heal()
-        for name in NAMES:
-            house.processes[name].kill()
-    for name in NAMES:
-        house.start_scheduler(name, ahead_seconds=400)
+    house.keep_schedulers(*NAMES, ahead_seconds=400)
     until(all_has_ended, "orders and refunds have ended")
     assert caught  # in the middle of the work
 
