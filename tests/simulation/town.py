@@ -42,6 +42,14 @@ ORDER, REFUND = table_of(PaymentOrder), table_of(Refund)
 AT_ONCE = 12
 """How many flows may be under way for something new to begin."""
 VERIFY_EVERY = 500
+JOB_WEIGHTS = {
+    "resolve-orders": 4,
+    "resolve-refunds": 6,
+    "apply-callbacks": 2,
+    "seal-days": 1,
+    "remove-expired": 1,
+}
+"""The jobs that are simulated, and how often each is woken."""
 HOUR = timedelta(hours=1)
 LAST_LEAP = datetime(2027, 10, 1, tzinfo=UTC)
 """The programme ends with 2027; a long story slows down before."""
@@ -84,6 +92,7 @@ class Town:
             self._the_counter_restricts: 0.7,
         }
         self.deeds = list(deeds)
+        self.jobs = [next(job for job in JOBS if job.name == name) for name in JOB_WEIGHTS]
         self.weights = [weight * self.random.choice([0.3, 1, 1, 2]) for weight in deeds.values()]
 
     # -- the story -----------------------------------------------------------------------------
@@ -206,7 +215,7 @@ class Town:
             self.world.spawn("notice", partial(people.deliver, self, channel, notice))
 
     def _a_job_runs(self) -> None:
-        job = self.random.choices(JOBS, [4, 6, 2, 1, 1])[0]
+        job = self.random.choices(self.jobs, list(JOB_WEIGHTS.values()))[0]
         process = self.random.choice(self.schedulers)
         if (job.name, process.name) in self.running_jobs:
             return

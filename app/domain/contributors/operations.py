@@ -153,6 +153,8 @@ def _enrol(
     person = _write_down(ports.vault, application, document, now=now)
     same = select(Contributor.id).where(Contributor.document_index == person.document_index)
     if session.scalar(same) is not None:
+        # It may be their own, from another click a moment ago.
+        _check_unbound(session, identity_id)
         raise AlreadyEnrolled
     session.add(person)
     session.flush()
