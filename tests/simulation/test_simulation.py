@@ -11,6 +11,7 @@ import pytest
 
 from tests.conftest import MARIADB
 from tests.simulation import Failure, simulate
+from tests.simulation import mutations as m
 from tests.simulation.database import Template, template
 
 STORM = {"disk full": 20, "crash before COMMIT": 5}
