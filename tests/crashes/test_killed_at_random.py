@@ -21,7 +21,7 @@ from tests.crashes.mariadb import APPLICATION_USER, MariaDb
 from tests.crashes.processes import Group
 from tests.crashes.riders import Rider, enrol_riders
 
-SECONDS = int(os.environ.get("LIANJIAO_CRASH_SECONDS", "40"))
+SECONDS = int(os.environ.get("LIANJIAO_CRASH_SECONDS", "60"))
 SCHEDULERS = ("scheduler-1", "scheduler-2")
 VICTIMS = (("worker",), ("web",), ("database",), ("scheduler",), ("web", "database"))
 
