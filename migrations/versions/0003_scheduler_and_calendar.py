@@ -24,6 +24,7 @@ def upgrade():
             nullable=False,
         ),
         sa.Column("title", sa.String(length=32), nullable=False),
+        sa.Column("notice_year", sa.SmallInteger(), nullable=False),
         sa.Column("source", sa.String(length=200), nullable=False),
         sa.Column("imported_at", Instant(), nullable=False),
         sa.PrimaryKeyConstraint("day", name=op.f("pk_calendar_day")),
