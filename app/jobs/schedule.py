@@ -60,7 +60,7 @@ def serve(ports: Ports, *, holder: str, stop: Event) -> None:
 
 def _keep_timetable(ports: Ports, grip: Grip, stop: Event) -> None:
     """Run the jobs until told to stop or until another has taken over."""
-    log.info("scheduler is active", extra={"holder": grip.holder, "fence": grip.token})
+    log.info("scheduler is active", extra={"holder": grip.holder, "term": grip.term})
     term = Term(ports, grip)
     alarm_clock = _alarm_clock(term)
     alarm_clock.start(paused=True)
@@ -73,15 +73,15 @@ def _keep_timetable(ports: Ports, grip: Grip, stop: Event) -> None:
                 renew_lease(ports, grip)
             except Exception:
                 # As long as the database is away nobody else can take it, and no job gets on.
-                log.exception("scheduler can't renew its lease", extra={"fence": grip.token})
+                log.exception("scheduler can't renew its lease", extra={"term": grip.term})
     except Deposed:
-        log.warning("another scheduler took over", extra={"fence": grip.token})
+        log.warning("another scheduler took over", extra={"term": grip.term})
     finally:
         term.is_over = True
         # Waits for what is under way: each job ends before its next piece of work.
         alarm_clock.shutdown(wait=True)
         release_lease(ports, grip)
-        log.info("scheduler is no longer active", extra={"fence": grip.token})
+        log.info("scheduler is no longer active", extra={"term": grip.term})
 
 
 def _alarm_clock(term: Term) -> BackgroundScheduler:

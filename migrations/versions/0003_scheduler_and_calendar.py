@@ -33,7 +33,7 @@ def upgrade():
         "scheduler_lease",
         sa.Column("name", sa.String(length=32), nullable=False),
         sa.Column("holder", sa.String(length=120), nullable=True),
-        sa.Column("token", sa.BigInteger(), nullable=False),
+        sa.Column("term", sa.BigInteger(), nullable=False),
         sa.Column("taken_at", Instant(), nullable=False),
         sa.Column("renewed_at", Instant(), nullable=False),
         sa.Column("expires_at", Instant(), nullable=False),
@@ -67,7 +67,7 @@ def upgrade():
         sa.Column("counts", sa.JSON(), nullable=False),
         sa.Column("error", sa.String(length=200), nullable=True),
         sa.Column("holder", sa.String(length=120), nullable=False),
-        sa.Column("token", sa.BigInteger(), nullable=True),
+        sa.Column("term", sa.BigInteger(), nullable=True),
         sa.CheckConstraint(
             "(state = 'running') = (ended_at IS NULL)",
             name=op.f("ck_job_run_ends_when_it_is_not_running"),

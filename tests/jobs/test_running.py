@@ -83,7 +83,7 @@ def test_after_three_days_without_a_scheduler_each_day_is_done_once_in_order(
     assert [run.on_date for run in recorded] == [on(25), on(26), on(27)]
     # For which day it ran and when it ran are two things.
     assert {run.started_at for run in recorded} == {in_shanghai(2026, 11, 27, 9, 30)}
-    assert {(run.state, run.holder, run.token) for run in recorded} == {
+    assert {(run.state, run.holder, run.term) for run in recorded} == {
         (RunState.SUCCEEDED, "machine-2:1", 2)
     }
 
@@ -210,7 +210,7 @@ def test_a_run_by_hand_is_recorded_and_leaves_the_timetable_alone(fund: Fund, te
     diary = Diary()
     run_by_hand(diary.job(AT_SEVEN), fund.ports, on=on(20), holder="desk:9")
     (run,) = runs(fund.ports)
-    assert (run.on_date, run.trigger, run.holder, run.token) == (
+    assert (run.on_date, run.trigger, run.holder, run.term) == (
         on(20),
         Trigger.MANUAL,
         "desk:9",
@@ -311,7 +311,7 @@ def test_a_job_that_is_deposed_half_way_takes_up_no_more_work(fund: Fund, term: 
     # What it had asked for is recorded: an answer is true whoever asked. No second one is.
     assert fund.money(account_id) == (70_000, 0)
     (run,) = runs(fund.ports)
-    assert (run.state, run.token) == (RunState.ABANDONED, 1)
+    assert (run.state, run.term) == (RunState.ABANDONED, 1)
 
 
 def test_a_job_that_is_told_to_stop_ends_after_the_piece_under_way(fund: Fund, term: Term) -> None:

@@ -118,7 +118,7 @@ def test_told_to_stop_it_gives_the_lease_back_at_once(
         assert probe.has_run()
     lease = ports.read(find_lease)
     assert lease is not None
-    assert (lease.holder, lease.token) == (None, 1)
+    assert (lease.holder, lease.term) == (None, 1)
     assert take_lease(ports, holder="next") is not None
 
 
@@ -150,14 +150,14 @@ def test_one_that_is_deposed_waits_its_turn_again(
     with serving(ports, monkeypatch, probe.job(every_seconds=3600)):
         assert probe.has_run()
         other = take(ports, "other")
-        assert other.token == 2
+        assert other.term == 2
         expire(ports)
         # It finds out, and takes the lease anew.
         assert probe.has_run()
         until(lambda: holder_of(ports) == "a")
         lease = ports.read(find_lease)
         assert lease is not None
-        assert lease.token == 3
+        assert lease.term == 3
 
 
 def test_it_outlives_a_database_that_is_away(ports: Ports, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -155,7 +155,7 @@ class Town:
 
     def _run_every_job(self) -> None:
         for job in JOBS:
-            counts = job.run(self.schedulers[0].memory)
+            counts = job.run(self.schedulers[0].memory, on=business_day(self.world.now))
             must("error" not in counts, f"{job.name} failed: {counts} {self.surprises}")
         self.look(self.books.follow)
 

@@ -47,7 +47,7 @@ class SchedulerLease(Base):
     name: Mapped[str] = mapped_column(String(32), primary_key=True)
     holder: Mapped[str | None] = mapped_column(String(120))
     """Machine and process, for people. None: given back."""
-    token: Mapped[int] = mapped_column(BigInteger)
+    term: Mapped[int] = mapped_column(BigInteger)
     """The fencing number: one more with every holder, never less."""
     taken_at: Mapped[datetime] = mapped_column(Instant)
     renewed_at: Mapped[datetime] = mapped_column(Instant)
@@ -72,7 +72,7 @@ class JobRun(Base):
     error: Mapped[str | None] = mapped_column(String(200))
     """The kind of error and where it was raised; never its text, which may name a person."""
     holder: Mapped[str] = mapped_column(String(120))
-    token: Mapped[int | None] = mapped_column(BigInteger)
+    term: Mapped[int | None] = mapped_column(BigInteger)
     """The fencing number under which it ran; None by hand."""
 
     __table_args__ = (

@@ -1,6 +1,6 @@
 """The scheduler's lease with its fencing number, and the record of what ran.
 
-One row decides who keeps the timetable. Whoever takes it raises the token; whoever held it before
+One row decides who keeps the timetable. Whoever takes it raises the term; whoever held it before
 can't renew, claim work or record a run any more, however late it wakes up.
 """
 
@@ -35,7 +35,7 @@ NAME = "scheduler"
 
 
 class Deposed(BaseException):
-    """The lease is another's: nothing may be begun or recorded under the old token.
+    """The lease is another's: nothing may be begun or recorded under the old term.
 
     No `Exception`, so that a job's own care for one item's trouble does not swallow it.
     """
@@ -46,7 +46,7 @@ class Grip:
     """A lease as one process holds it."""
 
     holder: str
-    token: int
+    term: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,18 +70,18 @@ def _take(session: Session, *, holder: str) -> Grip | None:
     times = {"taken_at": now, "renewed_at": now, "expires_at": now + LEASE}
     if row is None:
         # Two at the very first start: the loser's block runs again and finds the winner's row.
-        session.execute(insert(LEASES).values(name=NAME, holder=holder, token=1, **times))
-        return Grip(holder=holder, token=1)
+        session.execute(insert(LEASES).values(name=NAME, holder=holder, term=1, **times))
+        return Grip(holder=holder, term=1)
     if row.expires_at > now:
         return None
-    # Judged by the token too: on a cluster two nodes may read the same expired row at once.
+    # Judged by the term too: on a cluster two nodes may read the same expired row at once.
     taken = rows_changed(
         session,
         update(LEASES)
-        .where(LEASES.c.name == NAME, LEASES.c.token == row.token, LEASES.c.expires_at <= now)
-        .values(holder=holder, token=row.token + 1, **times),
+        .where(LEASES.c.name == NAME, LEASES.c.term == row.term, LEASES.c.expires_at <= now)
+        .values(holder=holder, term=row.term + 1, **times),
     )
-    return Grip(holder=holder, token=row.token + 1) if taken == 1 else None
+    return Grip(holder=holder, term=row.term + 1) if taken == 1 else None
 
 
 def renew_lease(ports: Ports, grip: Grip) -> None:
@@ -110,7 +110,7 @@ def release_lease(ports: Ports, grip: Grip) -> None:
 
 
 def check_lease(session: Session, grip: Grip) -> None:
-    """Refuse to go on under a token that is no longer the newest.
+    """Refuse to go on under a term that is no longer the newest.
 
     The row stays locked until the end of the transaction where the database has row locks: what
     it holds was written before anybody else took over.
@@ -118,10 +118,10 @@ def check_lease(session: Session, grip: Grip) -> None:
     Raises:
         Deposed: somebody else has taken the lease.
     """
-    token = session.scalar(
-        select(LEASES.c.token).where(LEASES.c.name == NAME).with_for_update(read=True)
+    term = session.scalar(
+        select(LEASES.c.term).where(LEASES.c.name == NAME).with_for_update(read=True)
     )
-    if token != grip.token:
+    if term != grip.term:
         raise Deposed
 
 
@@ -135,7 +135,7 @@ def abandon_runs(ports: Ports, grip: Grip) -> int:
             update(RUN)
             .where(
                 RUN.c.state.in_(RUN_STATES.sources_of(RunState.ABANDONED)),
-                RUN.c.token < grip.token,
+                RUN.c.term < grip.term,
             )
             .values(state=RunState.ABANDONED, ended_at=ports.now()),
         )
@@ -163,7 +163,7 @@ def begin_run(ports: Ports, *, job: str, on: date, grip: Grip | None, holder: st
             "started_at": now,
             "counts": {},
             "holder": holder,
-            "token": grip.token if grip else None,
+            "term": grip.term if grip else None,
         }
         inserted = session.execute(insert(JobRun).values(**row))
         (run_id,) = cast("CursorResult[Any]", inserted).inserted_primary_key or (0,)
@@ -256,7 +256,7 @@ def database_now(session: Session) -> datetime:
 
 
 def _held(grip: Grip) -> Any:
-    return update(LEASES).where(LEASES.c.name == NAME, LEASES.c.token == grip.token)
+    return update(LEASES).where(LEASES.c.name == NAME, LEASES.c.term == grip.term)
 
 
 def _note_try(session: Session, job: str, *, now: datetime) -> None:

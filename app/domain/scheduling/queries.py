@@ -19,7 +19,7 @@ class LeaseView:
     """Who holds the lease (None: given back), and how long ago it was last renewed."""
 
     holder: str | None
-    token: int
+    term: int
     age_seconds: int
 
 
@@ -30,7 +30,7 @@ def find_lease(session: Session) -> LeaseView | None:
         return None
     age = database_now(session) - lease.renewed_at
     return LeaseView(
-        holder=lease.holder, token=lease.token, age_seconds=max(0, int(age.total_seconds()))
+        holder=lease.holder, term=lease.term, age_seconds=max(0, int(age.total_seconds()))
     )
 
 

@@ -44,18 +44,18 @@ def lease_of(ports: Ports) -> SchedulerLease:
 
 def test_the_first_who_asks_has_it_and_others_wait(ports: Ports) -> None:
     assert ports.read(find_lease) is None
-    assert take(ports, "a") == Grip(holder="a", token=1)
+    assert take(ports, "a") == Grip(holder="a", term=1)
     assert take_lease(ports, holder="b") is None
     assert take_lease(ports, holder="a") is None  # not even a process of the same name
     lease = lease_of(ports)
-    assert (lease.holder, lease.token) == ("a", 1)
+    assert (lease.holder, lease.term) == ("a", 1)
     assert lease.expires_at - lease.renewed_at == timedelta(seconds=20)
 
 
 def test_who_takes_an_expired_lease_gets_a_higher_number(ports: Ports) -> None:
     old = take(ports, "a")
     let_expire(ports)
-    assert take(ports, "b") == Grip(holder="b", token=2)
+    assert take(ports, "b") == Grip(holder="b", term=2)
     with pytest.raises(Deposed):
         renew_lease(ports, old)
     with pytest.raises(Deposed):
@@ -74,7 +74,7 @@ def test_a_lease_renewed_late_is_kept_if_nobody_took_it(ports: Ports) -> None:
 def test_a_lease_given_back_is_free_at_once(ports: Ports) -> None:
     release_lease(ports, take(ports, "a"))
     assert lease_of(ports).holder is None
-    assert take(ports, "b").token == 2
+    assert take(ports, "b").term == 2
 
 
 def test_who_lost_the_lease_can_not_give_it_back(ports: Ports) -> None:
