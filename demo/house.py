@@ -93,6 +93,7 @@ def open_house(
     environment |= _settings(house, data, data_key=data_key, offset_seconds=offset_seconds)
     processes.run("database", *_FLASK, "db", "upgrade")
     processes.run("policy", *_FLASK, "policy", "load")
+    processes.run("calendar", *_FLASK, "calendar", "import")
     # Not as an argument: everybody on the machine can read those.
     environment["LIANJIAO_DEMO_PASSWORD"] = house.staff_password
     processes.run("staff", *_FLASK, "demo", "staff")

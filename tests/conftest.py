@@ -23,16 +23,20 @@ from sqlalchemy.engine import make_url
 
 import app.domain.tables  # noqa: F401  every table
 from app.db import make_read, make_transact, prepare_engine
+from app.domain.bank_calendar.operations import import_notice
+from app.domain.bank_calendar.rules import DayKind, NoticeDay
 from app.domain.base import Base
 from app.domain.pii import Vault
 from app.domain.policy.operations import load_policy
 from app.domain.ports import Channels, LoginPlatform, Ports
 from config.agreement_text_files import load_agreement_texts
+from config.holiday_files import load_notices
 from config.policy_files import load_policy_files
 
 ROOT = Path(__file__).resolve().parent.parent
 MARIADB = os.environ.get("LIANJIAO_TEST_MARIADB", "")
 BASELINE_POLICY = load_policy_files()
+NOTICES = load_notices()
 
 
 @dataclass
@@ -60,11 +64,12 @@ class Numbers:
 
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated SQLite file with the policy and nothing else, to be copied for every test."""
+    """A migrated SQLite file with policy and calendar alone, to be copied for every test."""
     path = tmp_path_factory.mktemp("db") / "template.sqlite"
     engine = prepare_engine(create_engine(f"sqlite:///{path}"))
     migrate_to_head(engine)
     load_baseline_policy(engine)
+    load_calendar(engine)
     engine.dispose()
     return path
 
@@ -91,7 +96,7 @@ def mariadb_url() -> Iterator[URL]:
 
 @pytest.fixture(params=["sqlite", "mariadb"])
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    """An engine on a migrated database with the policy alone: once SQLite, once MariaDB."""
+    """An engine on a migrated database with policy and calendar: once SQLite, once MariaDB."""
     if request.param == "sqlite":
         path = tmp_path / "lianjiao.sqlite"
         shutil.copy(request.getfixturevalue("sqlite_template"), path)
@@ -100,6 +105,7 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
         engine = prepare_engine(create_engine(request.getfixturevalue("mariadb_url")))
         empty_tables(engine)
         load_baseline_policy(engine)
+        load_calendar(engine)
     yield engine
     engine.dispose()
 
@@ -114,7 +120,21 @@ def migrate_to_head(engine: Engine, *, revision: str = "head") -> None:
 
 def load_baseline_policy(engine: Engine) -> None:
     """Load the policy of the product, as `flask policy load` does."""
-    ports = Ports(
+    load_policy(_ports_on(engine), BASELINE_POLICY)
+
+
+def load_calendar(engine: Engine) -> None:
+    """Import the product's notices on holidays, as `flask calendar import` does."""
+    for notice in NOTICES:
+        days = [
+            NoticeDay(day=day["day"], kind=DayKind(day["kind"]), title=day["title"])
+            for day in notice["days"]
+        ]
+        import_notice(_ports_on(engine), year=notice["year"], source=notice["source"], days=days)
+
+
+def _ports_on(engine: Engine) -> Ports:
+    return Ports(
         transact=make_transact(engine),
         read=make_read(engine),
         now=MovableClock().now,
@@ -123,7 +143,6 @@ def load_baseline_policy(engine: Engine) -> None:
         channels=Channels(),
         logins={},
     )
-    load_policy(ports, BASELINE_POLICY)
 
 
 def empty_tables(engine: Engine) -> None:

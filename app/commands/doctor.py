@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import click
 from alembic.script import ScriptDirectory
@@ -14,14 +14,20 @@ from flask.cli import with_appcontext
 from sqlalchemy import text
 
 from app.commands import current_ports
+from app.domain.bank_calendar.queries import list_years
+from app.domain.bank_calendar.rules import covered_through
 from app.domain.calendar import business_day
 from app.domain.policy.queries import Policy
 from app.domain.ports import Ports
+from app.domain.scheduling.queries import LeaseView, find_lease
 from config.production import demands_to_serve, demands_to_start
 from config.settings import Settings
 
 CLOCK_SKEW_SECONDS_MAX = 5
 CERTIFICATE_DAYS_MIN = 30
+CALENDAR_AHEAD_MIN = timedelta(days=61)
+"""From November on the next year's holidays are due; the State Council names them about then."""
+LEASE_AGE_SECONDS_MAX = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +42,10 @@ class Finding:
 @click.command("doctor")
 @with_appcontext
 def doctor() -> None:
-    """Check settings, keys, database, migrations and policy; exit 1 if anything is wrong."""
+    """Check settings, keys, database, policy, calendar, scheduler; exit 1 if anything is wrong."""
     settings: Settings = current_app.extensions["lianjiao.settings"]
     failed = False
-    for check in (_settings, _keys, _certificates, _database, _policy):
+    for check in (_settings, _keys, _certificates, _database, _policy, _calendar, _scheduler):
         for finding in check(settings):
             failed = failed or not finding.ok
             mark = "通过" if finding.ok else "失败"
@@ -120,6 +126,39 @@ def _policy(_settings: Settings) -> Iterator[Finding]:
         lambda: ports.read(lambda session: Policy.on(session, today).deposit.yearly_cap_fen)
     )
     yield Finding(f"{today} 的政策参数", found is not None, advice)
+
+
+def _calendar(_settings: Settings) -> Iterator[Finding]:
+    ports = current_ports()
+    today = business_day(ports.now())
+    years, advice = _try(lambda: ports.read(list_years))
+    if not isinstance(years, frozenset):
+        yield Finding("银行日历可读取", False, advice)
+        return
+    through = covered_through(years, today=today)
+    if through is None:
+        missing = f"{today.year} 年的节假日尚未录入，暂按周末推算，请执行 flask calendar import"
+        yield Finding("银行日历", False, missing)
+        return
+    ends_soon = through - today < CALENDAR_AHEAD_MIN
+    yield Finding(
+        f"银行日历已录入至 {through}",
+        True,
+        f"{through.year + 1} 年的通知一经公布即请录入" if ends_soon else "",
+    )
+
+
+def _scheduler(_settings: Settings) -> Iterator[Finding]:
+    lease, advice = _try(lambda: current_ports().read(find_lease))
+    if not isinstance(lease, LeaseView):
+        yield Finding("调度进程", not advice, advice or "尚未启动过")
+        return
+    ok = lease.age_seconds <= LEASE_AGE_SECONDS_MAX
+    yield Finding(
+        f"调度进程 {lease.holder or '无'}",
+        ok,
+        "" if ok else f"{lease.age_seconds} 秒没有续租，请启动 flask scheduler",
+    )
 
 
 def _try(work: Callable[[], object]) -> tuple[object, str]:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
+from app.domain.bank_calendar.queries import list_years
+from app.domain.bank_calendar.rules import covered_through
 from app.domain.base import table_of
 from app.domain.breaks.models import Break
 from app.domain.calendar import business_day
@@ -21,6 +23,7 @@ from app.domain.ledger.models import BusinessDay, Code
 from app.domain.ledger.queries import trial_balance
 from app.domain.payment_orders.models import OPEN_STATES, PaymentOrder
 from app.domain.refunds.models import IN_FLIGHT, Refund, RefundState
+from app.domain.scheduling.queries import find_lease, list_progress
 
 BREAK = table_of(Break)
 CALLBACK = table_of(ChannelCallback)
@@ -39,6 +42,15 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobReading:
+    """How long ago a job last succeeded by the timetable, and how often it has failed since."""
+
+    job: str
+    success_age_seconds: int
+    failures: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Readings:
     """What a monitoring system is told; `unsealed_days` are over and not sealed yet."""
 
@@ -46,14 +58,21 @@ class Readings:
     refunds: Sequence[Waiting]
     breaks: Sequence[Waiting]
     pending_callbacks: Sequence[Waiting]
+    jobs: Sequence[JobReading]
+    lease_age_seconds: int | None
+    """Since the active scheduler last said that it lives; None: none ever did."""
     suspense_fen: int
     clearing_fen: int
     unsealed_days: int
+    calendar_days: int
+    """How many days ahead holidays are known; 0: not even today's year."""
 
 
 def take_readings(session: Session, *, now: datetime) -> Readings:
     """Return how things stand at `now`."""
     today = business_day(now)
+    lease = find_lease(session)
+    covered = covered_through(list_years(session), today=today)
     balances = {r.code: r.closing_fen for r in trial_balance(session, first=today, last=today)}
     return Readings(
         orders=_waiting(
@@ -76,13 +95,26 @@ def take_readings(session: Session, *, now: datetime) -> Readings:
             CALLBACK.c.result == CallbackResult.PENDING,
             now=now,
         ),
+        jobs=[
+            JobReading(
+                job=row.job,
+                success_age_seconds=_seconds(now - (row.succeeded_at or row.known_since)),
+                failures=row.failures,
+            )
+            for row in list_progress(session).values()
+        ],
+        lease_age_seconds=lease.age_seconds if lease else None,
         suspense_fen=-balances.get(Code.SUSPENSE_RECEIPTS, 0),
         clearing_fen=balances.get(Code.CHANNEL_CLEARING, 0),
-        unsealed_days=int(
-            session.scalar(select(func.count()).where(DAY.c.sealed_at.is_(None), DAY.c.day < today))
-            or 0
-        ),
+        unsealed_days=count_unsealed_days(session, through=today - timedelta(days=1)),
+        calendar_days=(covered - today).days + 1 if covered else 0,
     )
+
+
+def count_unsealed_days(session: Session, *, through: date) -> int:
+    """Return how many business days up to and including `through` are not sealed."""
+    open_days = select(func.count()).where(DAY.c.sealed_at.is_(None), DAY.c.day <= through)
+    return session.scalar(open_days) or 0
 
 
 def _waiting(
@@ -100,7 +132,11 @@ def _waiting(
         Waiting(
             kind=str(row[0]),
             count=row[1],
-            oldest_seconds=max(0, int((now - row[2]).total_seconds())),
+            oldest_seconds=_seconds(now - row[2]),
         )
         for row in counts
     ]
+
+
+def _seconds(age: timedelta) -> int:
+    return max(0, int(age.total_seconds()))

@@ -287,6 +287,8 @@ class Ports:
         now: the current instant, UTC.
         new_number: a fresh unguessable number of 32 characters [0-9A-Za-z] with this prefix.
         count_callback: told the channel of each callback and what became of it, for monitoring.
+        fence: called in the transaction in which a job takes up its next piece of work; raises to
+            end the job there when this process was told to stop or another one has taken over.
         agreement_texts: templates of the agreement, by the day from which each is used.
         documents: makes PDF files.
     """
@@ -299,5 +301,6 @@ class Ports:
     channels: Channels
     logins: Mapping[str, LoginPlatform]
     count_callback: Callable[[str, str], None] = lambda _channel, _result: None
+    fence: Callable[[Session], None] = lambda _session: None
     agreement_texts: Mapping[date, str] = field(default_factory=dict)
     documents: DocumentWriter = NoDocumentWriter()

@@ -39,12 +39,35 @@ def _gauges(readings: Readings) -> Iterator[GaugeMetricFamily]:
         "channel",
         readings.pending_callbacks,
     )
+    yield from _scheduler(readings)
     for name, text, value in (
         ("suspense_fen", "Money received that belongs to nobody yet, fen.", readings.suspense_fen),
         ("clearing_fen", "Money that the channels owe us, fen.", readings.clearing_fen),
         ("unsealed_days", "Business days that are over and not sealed.", readings.unsealed_days),
+        ("calendar_days", "Days from today on whose holidays are known.", readings.calendar_days),
     ):
         yield GaugeMetricFamily(f"lianjiao_{name}", text, value=value)
+
+
+def _scheduler(readings: Readings) -> Iterator[GaugeMetricFamily]:
+    ages = GaugeMetricFamily(
+        "lianjiao_job_success_age_seconds",
+        "Since a job last succeeded by the timetable, or since it was first tried.",
+        labels=["job"],
+    )
+    failures = GaugeMetricFamily(
+        "lianjiao_job_failures", "How often a job has failed since it succeeded.", labels=["job"]
+    )
+    for reading in readings.jobs:
+        ages.add_metric([reading.job], reading.success_age_seconds)
+        failures.add_metric([reading.job], reading.failures)
+    yield from (ages, failures)
+    if readings.lease_age_seconds is not None:
+        yield GaugeMetricFamily(
+            "lianjiao_scheduler_lease_age_seconds",
+            "Since the active scheduler last renewed its lease.",
+            value=readings.lease_age_seconds,
+        )
 
 
 def _waiting(

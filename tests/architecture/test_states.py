@@ -13,6 +13,7 @@ import app.domain
 from app.domain.agreements.models import AGREEMENT_STATES, AgreementState
 from app.domain.payment_orders.models import ORDER_STATES, OrderState
 from app.domain.refunds.models import REFUND_STATES, RefundState
+from app.domain.scheduling.models import RUN_STATES, RunState
 from app.domain.states import IllegalMove, StateMachine
 
 MACHINES: list[tuple[StateMachine[Any], type[StrEnum], StrEnum, set[StrEnum]]] = [
@@ -24,6 +25,12 @@ MACHINES: list[tuple[StateMachine[Any], type[StrEnum], StrEnum, set[StrEnum]]] =
         {RefundState.REJECTED, RefundState.SUCCEEDED, RefundState.FAILED},
     ),
     (AGREEMENT_STATES, AgreementState, AgreementState.DRAFT, {AgreementState.ENDED}),
+    (
+        RUN_STATES,
+        RunState,
+        RunState.RUNNING,
+        {RunState.SUCCEEDED, RunState.FAILED, RunState.ABANDONED},
+    ),
 ]
 every_machine = pytest.mark.parametrize(
     ("machine", "states", "first", "final"), MACHINES, ids=[m[0].name for m in MACHINES]

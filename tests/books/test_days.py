@@ -7,6 +7,7 @@ from datetime import date
 import pytest
 from sqlalchemy import select
 
+from app.domain.calendar import business_day
 from app.domain.inquiries.operations import resolve_orders, resolve_refunds
 from app.domain.ledger.models import BusinessDay, DailySeal
 from app.domain.ledger.queries import trial_balance
@@ -102,7 +103,7 @@ def test_the_trial_balance_is_the_same_before_and_after_sealing(
     three_days(fund)
     fund.clock.advance(days=1)
     if is_sealed:
-        assert seal_days.run(fund.ports) == {"sealed": 3}
+        assert seal_days.run(fund.ports, on=business_day(fund.clock.now())) == {"sealed": 3}
     for first, last, expected in EVERY_DAY:
         assert rows(fund, first, last) == expected
         assert sum(closing for *_, closing in expected) == 0
@@ -112,7 +113,7 @@ def test_the_trial_balance_is_the_same_before_and_after_sealing(
 def test_days_without_a_posting_are_not_missing_in_the_chain(fund: Fund) -> None:
     three_days(fund)
     fund.clock.advance(days=1)
-    seal_days.run(fund.ports)
+    seal_days.run(fund.ports, on=business_day(fund.clock.now()))
     seals = fund.ports.read(
         lambda session: session.execute(
             select(DailySeal.day, DailySeal.previous_day, DailySeal.entry_count).order_by(

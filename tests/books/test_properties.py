@@ -30,6 +30,7 @@ from hypothesis.stateful import (
 from sqlalchemy import URL, Engine, create_engine, func, select
 
 from app.db import make_read, make_transact, prepare_engine
+from app.domain.calendar import business_day
 from app.domain.errors import Conflict, RuleViolation
 from app.domain.ledger.models import Code, JournalEntry, JournalLine
 from app.domain.payment_orders.models import OPEN_STATES, OrderState, PaymentOrder
@@ -38,7 +39,7 @@ from app.domain.policy.rules import NoPolicyValue
 from app.domain.ports import Channels, Outcome, OutcomeKind, Ports, Reason, RefundRequest
 from app.domain.refunds.models import RefundState
 from app.domain.refunds.operations import reject_refund
-from app.jobs.schedule import JOBS
+from app.jobs.timetable import JOBS
 from tests.builders import an_account
 from tests.conftest import MovableClock, Numbers, empty_tables, load_baseline_policy
 from tests.fund import CHECKER, Fund
@@ -205,7 +206,7 @@ class Books(RuleBasedStateMachine):
     @rule(job=st.sampled_from(JOBS), times=st.integers(1, 2))
     def a_job_runs(self, job, times: int) -> None:  # type: ignore[no-untyped-def]
         for _ in range(times):
-            assert "error" not in job.run(self.fund.ports)
+            assert "error" not in job.run(self.fund.ports, on=business_day(self.fund.clock.now()))
 
     # -- what holds --------------------------------------------------------------------------
 
@@ -229,7 +230,9 @@ class Books(RuleBasedStateMachine):
         for _ in range(6):
             self.fund.clock.advance(hours=3)
             for job in JOBS:
-                assert "error" not in job.run(self.fund.ports)
+                assert "error" not in job.run(
+                    self.fund.ports, on=business_day(self.fund.clock.now())
+                )
         for order_no in self.channel_of:
             assert self.fund.order(order_no).state not in OPEN_STATES
         assert not self.fund.ports.read(

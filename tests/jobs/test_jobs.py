@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
 from datetime import date
+from typing import Protocol
 
 import pytest
-from apscheduler.schedulers.base import BaseScheduler
 from sqlalchemy import select
 
+from app.domain.calendar import business_day
 from app.domain.ledger.models import DailySeal
-from app.domain.ports import Ports
-from app.jobs import Job, apply_callbacks, resolve_orders, resolve_refunds, schedule, seal_days
-from app.jobs.schedule import JOBS, run_job
+from app.jobs import (
+    Counts,
+    Every,
+    Job,
+    Runs,
+    apply_callbacks,
+    resolve_orders,
+    resolve_refunds,
+    seal_days,
+)
+from app.jobs.timetable import JOBS
 from tests.builders import an_account
 from tests.fund import Fund, in_shanghai
+
+
+class HasRun(Protocol):
+    run: Runs
+
+
+def run(job: HasRun, fund: Fund) -> Counts:
+    """Run a job for today."""
+    return job.run(fund.ports, on=business_day(fund.clock.now()))
 
 
 def sealed(fund: Fund) -> list[date]:
@@ -34,8 +50,8 @@ def test_orders_are_resolved_once(fund: Fund) -> None:
     order_no = fund.start(account_id, 50_000).order_no
     fund.wechat.pay(order_no)
     fund.clock.advance(seconds=20)
-    assert resolve_orders.run(fund.ports) == {"credited": 1}
-    assert resolve_orders.run(fund.ports) == {}
+    assert run(resolve_orders, fund) == {"credited": 1}
+    assert run(resolve_orders, fund) == {}
     assert fund.money(account_id) == (70_000, 0)
 
 
@@ -43,8 +59,8 @@ def test_refunds_are_resolved_once(fund: Fund) -> None:
     account_id = an_account(fund.ports)
     fund.release(fund.ask_back(fund.deposit(account_id, 50_000), 20_000))
     fund.clock.advance(seconds=20)
-    assert resolve_refunds.run(fund.ports) == {"refunded": 1}
-    assert resolve_refunds.run(fund.ports) == {}
+    assert run(resolve_refunds, fund) == {"refunded": 1}
+    assert run(resolve_refunds, fund) == {}
     assert fund.money(account_id) == (50_000, 0)
 
 
@@ -58,9 +74,9 @@ def test_pending_callbacks_are_applied_once(fund: Fund, monkeypatch: pytest.Monk
     with monkeypatch.context() as broken:
         broken.setattr("app.domain.callbacks.operations.apply_payment", fail)
         fund.notify(fund.wechat.pay(order_no))
-        assert apply_callbacks.run(fund.ports) == {"applied": 0, "failed": 1}
-    assert apply_callbacks.run(fund.ports) == {"applied": 1, "failed": 0}
-    assert apply_callbacks.run(fund.ports) == {"applied": 0, "failed": 0}
+        assert run(apply_callbacks, fund) == {"applied": 0, "failed": 1}
+    assert run(apply_callbacks, fund) == {"applied": 1, "failed": 0}
+    assert run(apply_callbacks, fund) == {"applied": 0, "failed": 0}
     assert fund.money(account_id) == (70_000, 0)
 
 
@@ -70,15 +86,15 @@ def test_days_are_sealed_once(fund: Fund) -> None:
     fund.clock.advance(days=2)
     fund.deposit(account_id, 50_000)
     fund.clock.advance(days=1)
-    assert seal_days.run(fund.ports) == {"sealed": 2}
-    assert seal_days.run(fund.ports) == {"sealed": 0}
+    assert run(seal_days, fund) == {"sealed": 2}
+    assert run(seal_days, fund) == {"sealed": 0}
     assert sealed(fund) == [date(2026, 11, 24), date(2026, 11, 26)]
     assert fund.offences() == []
 
 
 @pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)
 def test_a_job_without_work_does_nothing(fund: Fund, job: Job) -> None:
-    counts = job.run(fund.ports)
+    counts = run(job, fund)
     assert sum(counts.values()) == 0
     assert fund.offences() == []
 
@@ -91,9 +107,9 @@ def test_a_day_is_sealed_ten_minutes_after_shanghais_midnight(fund: Fund) -> Non
     fund.deposit(an_account(fund.ports), 50_000)
     for hour, minute in ((0, 0), (0, 9)):
         fund.clock.instant = in_shanghai(2026, 11, 25, hour, minute)
-        assert seal_days.run(fund.ports) == {"sealed": 0}
+        assert run(seal_days, fund) == {"sealed": 0}
     fund.clock.instant = in_shanghai(2026, 11, 25, 0, 10)
-    assert seal_days.run(fund.ports) == {"sealed": 1}
+    assert run(seal_days, fund) == {"sealed": 1}
     assert sealed(fund) == [date(2026, 11, 24)]
 
 
@@ -101,7 +117,7 @@ def test_midnight_in_utc_seals_nothing(fund: Fund) -> None:
     fund.clock.instant = in_shanghai(2026, 11, 24, 7, 0)
     fund.deposit(an_account(fund.ports), 50_000)
     fund.clock.instant = in_shanghai(2026, 11, 24, 8, 30)
-    assert seal_days.run(fund.ports) == {"sealed": 0}
+    assert run(seal_days, fund) == {"sealed": 0}
 
 
 def test_a_slow_clock_after_midnight_still_posts_to_the_day_before(fund: Fund) -> None:
@@ -109,7 +125,7 @@ def test_a_slow_clock_after_midnight_still_posts_to_the_day_before(fund: Fund) -
     fund.clock.instant = in_shanghai(2026, 11, 24, 23, 50)
     order_no = fund.start(account_id, 50_000).order_no
     fund.clock.instant = in_shanghai(2026, 11, 25, 0, 9)
-    seal_days.run(fund.ports)
+    run(seal_days, fund)
     fund.clock.instant = in_shanghai(2026, 11, 24, 23, 59)
     assert fund.notify(fund.wechat.pay(order_no)) == "ok"
     assert fund.order(order_no).credited_on == date(2026, 11, 24)
@@ -122,14 +138,14 @@ def test_a_posting_to_a_sealed_day_is_kept_and_comes_in_on_the_next(fund: Fund) 
     order_no = fund.start(account_id, 30_000).order_no
     notice = fund.wechat.pay(order_no)
     fund.clock.instant = in_shanghai(2026, 11, 25, 0, 10)
-    seal_days.run(fund.ports)
+    run(seal_days, fund)
     fund.clock.instant = in_shanghai(2026, 11, 24, 23, 59)
     assert fund.notify(notice) == "ok"
     assert fund.callback_results()[-1] == "pending"
     assert fund.money(account_id) == (70_000, 0)
 
     fund.clock.instant = in_shanghai(2026, 11, 25, 0, 11)
-    assert apply_callbacks.run(fund.ports) == {"applied": 1, "failed": 0}
+    assert run(apply_callbacks, fund) == {"applied": 1, "failed": 0}
     assert fund.money(account_id) == (100_000, 0)
     assert fund.order(order_no).credited_on == date(2026, 11, 25)
     assert fund.offences() == []
@@ -143,7 +159,7 @@ def test_three_days_without_a_scheduler_are_caught_up_with(fund: Fund) -> None:
     fund.release(refund_no)
     fund.clock.advance(days=3)
     for job in JOBS:
-        job.run(fund.ports)
+        run(job, fund)
     assert fund.order(paid).state.value == "succeeded"
     assert fund.order(unpaid).state.value == "closed"
     assert fund.refund(refund_no).state.value == "succeeded"
@@ -157,32 +173,5 @@ def test_three_days_without_a_scheduler_are_caught_up_with(fund: Fund) -> None:
 
 def test_every_job_has_its_own_name_and_a_title() -> None:
     assert len({job.name for job in JOBS}) == len(JOBS)
-    assert all(job.title and job.every_seconds > 0 for job in JOBS)
-
-
-def count_of(**counts: int) -> Callable[[Ports], dict[str, int]]:
-    return lambda ports: counts
-
-
-def test_what_a_job_did_is_logged_and_doing_nothing_is_not(
-    fund: Fund, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.INFO):
-        run_job(Job("idle", "测试", 1, count_of(sealed=0)), fund.ports)
-        run_job(Job("busy", "测试", 1, count_of(sealed=2)), fund.ports)
-    (record,) = [r for r in caplog.records if r.message == "job done"]
-    assert (record.job, record.sealed) == ("busy", 2)  # type: ignore[attr-defined]
-
-
-def test_the_scheduler_runs_every_job_never_over_itself(
-    fund: Fund, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    started: list[BaseScheduler] = []
-    monkeypatch.setattr(
-        "app.jobs.schedule.BlockingScheduler.start", lambda scheduler: started.append(scheduler)
-    )
-    schedule.serve(fund.ports)
-    jobs = started[0].get_jobs()
-    assert {job.id for job in jobs} == {job.name for job in JOBS}
-    defaults = started[0]._job_defaults
-    assert (defaults["coalesce"], defaults["max_instances"]) == (True, 1)
+    assert all(job.title for job in JOBS)
+    assert all(job.when.seconds > 0 for job in JOBS if isinstance(job.when, Every))

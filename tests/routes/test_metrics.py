@@ -6,12 +6,20 @@ import json
 import os
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 import pytest
 from apiflask import APIFlask
 from prometheus_client.parser import text_string_to_metric_families
 
+from app.domain.ports import Ports
+from app.domain.scheduling.operations import (
+    begin_run,
+    record_failure,
+    record_success,
+    take_lease,
+)
 from tests.conftest import MovableClock
 from tests.routes.callers import Doors
 from tests.simulated_channel import SimulatedChannel
@@ -73,6 +81,35 @@ def test_what_waits_is_shown_with_its_age(
     assert readings["lianjiao_breaks_open", "unknown_order"] == 1
     assert readings["lianjiao_breaks_open_oldest_seconds", "unknown_order"] == 172_800
     assert readings["lianjiao_unsealed_days",] == 1
+
+
+def test_the_scheduler_and_its_jobs_are_shown(
+    doors: Doors, ports: Ports, clock: MovableClock
+) -> None:
+    assert ("lianjiao_scheduler_lease_age_seconds",) not in scrape(doors)
+    grip = take_lease(ports, holder="a")
+    assert grip is not None
+    fine = begin_run(ports, job="seal-days", on=date(2026, 11, 24), grip=grip, holder="a")
+    record_success(ports, fine, counts={}, done_through=date(2026, 11, 24))
+    clock.advance(minutes=30)
+    for _ in range(2):
+        broken = begin_run(ports, job="plan", on=date(2026, 11, 24), grip=grip, holder="a")
+        record_failure(ports, broken, error="ValueError")
+        clock.advance(minutes=30)
+    readings = scrape(doors)
+    assert readings["lianjiao_job_success_age_seconds", "seal-days"] == 5_400
+    assert readings["lianjiao_job_failures", "seal-days"] == 0
+    # Since it was first tried: it never succeeded.
+    assert readings["lianjiao_job_success_age_seconds", "plan"] == 3_600
+    assert readings["lianjiao_job_failures", "plan"] == 2
+    assert readings["lianjiao_scheduler_lease_age_seconds",] < 60
+
+
+def test_how_far_ahead_holidays_are_known_is_shown(doors: Doors, clock: MovableClock) -> None:
+    # 24 November to 31 December, both counted: 7 + 31.
+    assert scrape(doors)["lianjiao_calendar_days",] == 38
+    clock.advance(days=38)
+    assert scrape(doors)["lianjiao_calendar_days",] == 0
 
 
 def test_every_callback_and_request_is_counted(doors: Doors, channel: SimulatedChannel) -> None:

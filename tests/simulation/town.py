@@ -24,7 +24,7 @@ from app.domain.pii import Vault
 from app.domain.ports import Channels, Ports
 from app.domain.refunds.models import IN_FLIGHT, Refund
 from app.domain.verification import verify_books
-from app.jobs.schedule import JOBS
+from app.jobs.timetable import JOBS
 from config.chart import load_chart
 from tests.domain.people import FakeLogin
 from tests.simulation import people
@@ -155,7 +155,7 @@ class Town:
 
     def _run_every_job(self) -> None:
         for job in JOBS:
-            counts = job.run(self.schedulers[0].memory)
+            counts = job.run(self.schedulers[0].memory, on=business_day(self.world.now))
             must("error" not in counts, f"{job.name} failed: {counts} {self.surprises}")
         self.look(self.books.follow)
 
@@ -223,7 +223,7 @@ class Town:
 
         def flow() -> None:
             with suppress(NoAnswer):
-                self.world.ask(process, job.run)
+                self.world.ask(process, partial(job.run, on=business_day(self.world.now)))
             self.running_jobs.remove((job.name, process.name))
 
         self.world.spawn(job.name, flow)

@@ -14,7 +14,7 @@ from app.domain.agreements.models import (
     AgreementState,
     AgreementStateChange,
 )
-from app.domain.agreements.queries import NOT_FOUND
+from app.domain.agreements.queries import NOT_FOUND, is_suspension_over
 from app.domain.agreements.rules import (
     Due,
     check_suspension,
@@ -128,15 +128,12 @@ def end_agreement(ports: Ports, *, account_id: int, contributor_id: int) -> str:
     return ports.transact(work)
 
 
-def resume_expired(ports: Ports) -> int:
-    """Make agreements active again whose suspension is over; for a daily job.
+def resume_expired(ports: Ports, *, on: date) -> int:
+    """Make agreements active again whose suspension is over on a day; for a daily job.
 
     Returns: how many.
     """
-    today = business_day(ports.now())
-    over = select(Agreement.id).where(
-        Agreement.state == AgreementState.SUSPENDED, Agreement.suspended_through < today
-    )
+    over = select(Agreement.id).where(is_suspension_over(on))
 
     def resume(session: Session, agreement_id: int) -> int:
         agreement = session.get_one(
@@ -144,7 +141,7 @@ def resume_expired(ports: Ports) -> int:
         )
         suspension = suspension_of(agreement)
         still = agreement.state is AgreementState.SUSPENDED
-        if not still or suspension is None or suspension.last_day >= today:
+        if not still or suspension is None or suspension.last_day >= on:
             return 0
         move(
             session,

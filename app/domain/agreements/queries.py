@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, and_, func, select
 from sqlalchemy.orm import Session
 
 from app.domain.agreements.models import (
@@ -297,3 +297,13 @@ def _signed(row: AgreementTerms, spans: Sequence[Span]) -> SignedTerms:
         text_sha256=row.text_sha256.hex(),
         signed_at=row.signed_at,
     )
+
+
+def is_suspension_over(on: date) -> ColumnElement[bool]:
+    """Return the condition of suspended agreements that are to be active again on a day."""
+    return and_(Agreement.state == AgreementState.SUSPENDED, Agreement.suspended_through < on)
+
+
+def count_suspensions_over(session: Session, *, on: date) -> int:
+    """Return how many suspended agreements are to be active again on a day."""
+    return session.scalar(select(func.count()).where(is_suspension_over(on))) or 0

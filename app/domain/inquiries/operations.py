@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, Table, select, update
@@ -18,6 +17,7 @@ from sqlalchemy.orm import Session
 from app.domain.base import rows_changed, table_of
 from app.domain.breaks.models import BreakKind
 from app.domain.breaks.operations import open_break
+from app.domain.inquiries.queries import is_due
 from app.domain.payment_orders.models import OPEN_STATES, ORDER_STATES, OrderState, PaymentOrder
 from app.domain.payment_orders.rules import (
     REFUND_UNDECIDED_AFTER,
@@ -203,15 +203,10 @@ def _tell_staff(ports: Ports, *, channel: str, number: str, fen: int) -> None:
 
 
 def _due(ports: Ports, table: Table, states: tuple[Any, ...], *, limit: int) -> list[Row[Any]]:
-    now: datetime = ports.now()
+    due = is_due(table, states, now=ports.now())
     return ports.read(
         lambda session: list(
-            session.execute(
-                select(table)
-                .where(table.c.state.in_(states), table.c.next_query_at <= now)
-                .order_by(table.c.next_query_at)
-                .limit(limit)
-            )
+            session.execute(select(table).where(due).order_by(table.c.next_query_at).limit(limit))
         )
     )
 
@@ -224,6 +219,7 @@ def _claim(ports: Ports, table: Table, row: Row[Any]) -> Row[Any] | None:
     )
 
     def claim(session: Session) -> Row[Any] | None:
+        ports.fence(session)
         claimed = rows_changed(
             session,
             update(table)

@@ -203,6 +203,7 @@ class Debit(Group):
     retry_days = Figure(list_of(a_number))
     missed_periods_to_suspend = Figure(a_number)
     suspension_months_max = Figure(a_number)
+    bank_days = Figure(a_word)
 
 
 class Reserve(Group):

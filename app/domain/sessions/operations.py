@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 
-from sqlalchemy import Select, Table, delete, or_, select, update
+from sqlalchemy import Select, Table, delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -17,8 +17,8 @@ from app.domain.errors import Invalid, NotPermitted
 from app.domain.pii import Vault
 from app.domain.ports import Ports
 from app.domain.sessions.models import LinkAttempt, LinkCode, SessionToken
+from app.domain.sessions.queries import outdated
 from app.domain.sessions.rules import (
-    LINK_ATTEMPTS_WINDOW,
     TOKEN_BYTES,
     TOKEN_LIFETIME,
     hash_token,
@@ -133,14 +133,8 @@ def remove_expired(ports: Ports, *, batch_size: int = 500) -> int:
 
     Returns: how many rows went.
     """
-    now = ports.now()
-    outdated = (
-        (TOKEN, or_(TOKEN.c.expires_at <= now, TOKEN.c.revoked_at <= now)),
-        (LINK_CODE, LINK_CODE.c.expires_at <= now),
-        (LINK_ATTEMPT, LINK_ATTEMPT.c.attempted_at <= now - LINK_ATTEMPTS_WINDOW),
-    )
     removed = 0
-    for table, condition in outdated:
+    for table, condition in outdated(now=ports.now()):
         while True:
             chosen = select(table.c.id).where(condition).limit(batch_size)
             count = ports.transact(partial(_remove, table=table, chosen=chosen))

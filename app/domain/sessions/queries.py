@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import or_, select
+from sqlalchemy import ColumnElement, Table, func, or_, select
 from sqlalchemy.orm import Session
 
 from app.domain.base import table_of
 from app.domain.contributors.models import Account, AccountStatus, LoginIdentity, Platform
 from app.domain.errors import Conflict
 from app.domain.pii import Vault
-from app.domain.sessions.models import SessionToken
-from app.domain.sessions.rules import TOKEN_LENGTH_MAX, hash_token
+from app.domain.sessions.models import LinkAttempt, LinkCode, SessionToken
+from app.domain.sessions.rules import LINK_ATTEMPTS_WINDOW, TOKEN_LENGTH_MAX, hash_token
 
 TOKEN = table_of(SessionToken)
 IDENTITY = table_of(LoginIdentity)
@@ -87,3 +88,19 @@ def openid_of(session: Session, vault: Vault, contributor_id: int, platform: str
     if subject is None:
         raise PlatformNotLinked(platform=platform)
     return vault.open(subject, context="login_identity.subject")
+
+
+def outdated(*, now: datetime) -> Iterator[tuple[Table, ColumnElement[bool]]]:
+    """Yield each table of this subject with the condition of rows that can no longer matter."""
+    code, attempt = table_of(LinkCode), table_of(LinkAttempt)
+    yield TOKEN, or_(TOKEN.c.expires_at <= now, TOKEN.c.revoked_at <= now)
+    yield code, code.c.expires_at <= now
+    yield attempt, attempt.c.attempted_at <= now - LINK_ATTEMPTS_WINDOW
+
+
+def count_outdated(session: Session, *, now: datetime) -> int:
+    """Return how many sessions, link codes and link attempts can no longer matter."""
+    return sum(
+        session.scalar(select(func.count()).select_from(table).where(condition)) or 0
+        for table, condition in outdated(now=now)
+    )

@@ -436,10 +436,10 @@ def test_a_suspension_that_is_over_ends_by_itself(desk: Desk) -> None:
     desk.sign(terms())
     desk.suspend(1)  # December 2026
     desk.at(in_shanghai(2026, 12, 31, 23, 59))
-    assert resume_expired(desk.fund.ports) == 0
+    assert resume_expired(desk.fund.ports, on=date(2026, 12, 31)) == 0
     desk.at(in_shanghai(2027, 1, 1, 0, 0))
-    assert resume_expired(desk.fund.ports) == 1
-    assert resume_expired(desk.fund.ports) == 0
+    assert resume_expired(desk.fund.ports, on=date(2027, 1, 1)) == 1
+    assert resume_expired(desk.fund.ports, on=date(2027, 1, 1)) == 0
     assert desk.see().state is AgreementState.ACTIVE
     assert desk.see().history[-1].reason == "暂停期满"
     assert desk.ahead()[0] == "2027-01"

@@ -1,0 +1,59 @@
+"""The timetable: which jobs there are, and when each is due."""
+
+from __future__ import annotations
+
+from datetime import time
+
+from app.jobs import (
+    Daily,
+    Every,
+    Job,
+    apply_callbacks,
+    remove_expired,
+    resolve_orders,
+    resolve_refunds,
+    resume_agreements,
+    seal_days,
+)
+
+JOBS = (
+    Job(
+        "resolve-orders",
+        "查询未知订单并关闭过期订单",
+        Every(seconds=10),
+        resolve_orders.run,
+        resolve_orders.due,
+    ),
+    Job(
+        "resolve-refunds",
+        "发送并查询退款",
+        Every(seconds=10),
+        resolve_refunds.run,
+        resolve_refunds.due,
+    ),
+    Job(
+        "apply-callbacks",
+        "补处理已存通知",
+        Every(seconds=30),
+        apply_callbacks.run,
+        apply_callbacks.due,
+    ),
+    # Just after midnight: from its first day on an agreement counts as active again.
+    Job(
+        "resume-agreements",
+        "恢复暂停期满的缴存协议",
+        Daily(at=time(0, 1)),
+        resume_agreements.run,
+        resume_agreements.due,
+    ),
+    # Its own grace for slow clocks is ten minutes.
+    Job("seal-days", "日终封账", Daily(at=time(0, 10)), seal_days.run, seal_days.due),
+    # When nobody pays.
+    Job(
+        "remove-expired",
+        "清理过期的登录会话、关联码与运行记录",
+        Daily(at=time(3, 30)),
+        remove_expired.run,
+        remove_expired.due,
+    ),
+)

@@ -1,0 +1,63 @@
+"""`flask doctor`: how it sees the calendar and the scheduler."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from flask import Flask
+from sqlalchemy import delete, update
+
+from app.commands import doctor
+from app.domain.bank_calendar.models import CalendarDay
+from app.domain.base import table_of
+from app.domain.ports import Ports
+from app.domain.scheduling.models import SchedulerLease
+from app.domain.scheduling.operations import release_lease, take_lease
+from tests.conftest import MovableClock
+
+
+def findings(ports: Ports, check) -> list[tuple[bool, str, str]]:  # type: ignore[no-untyped-def]
+    flask_app = Flask("test")
+    flask_app.extensions["lianjiao"] = ports
+    with flask_app.app_context():
+        return [(f.ok, f.subject, f.advice) for f in check(None)]  # they look at no setting
+
+
+def test_the_calendar_is_covered_and_from_november_the_next_year_is_asked_for(
+    ports: Ports, clock: MovableClock
+) -> None:
+    clock.instant = datetime(2026, 10, 31, 4, 0, tzinfo=UTC)
+    known = (True, "银行日历已录入至 2026-12-31")
+    assert findings(ports, doctor._calendar) == [(*known, "")]
+    clock.instant = datetime(2026, 11, 1, 4, 0, tzinfo=UTC)
+    assert findings(ports, doctor._calendar) == [(*known, "2027 年的通知一经公布即请录入")]
+
+
+def test_a_year_without_data_is_a_failure(ports: Ports, clock: MovableClock) -> None:
+    clock.instant = datetime(2026, 12, 31, 15, 59, tzinfo=UTC)
+    assert [ok for ok, *_ in findings(ports, doctor._calendar)] == [True]
+    clock.instant = datetime(2026, 12, 31, 16, 0, tzinfo=UTC)  # midnight in Shanghai
+    ((ok, subject, advice),) = findings(ports, doctor._calendar)
+    assert (ok, subject) == (False, "银行日历")
+    assert advice.startswith("2027 年的节假日尚未录入，暂按周末推算")
+
+
+def test_an_empty_calendar_is_a_failure(ports: Ports) -> None:
+    ports.transact(lambda session: session.execute(delete(table_of(CalendarDay))))
+    assert [ok for ok, *_ in findings(ports, doctor._calendar)] == [False]
+
+
+def test_a_scheduler_that_never_ran_is_said_and_one_that_is_gone_is_a_failure(
+    ports: Ports,
+) -> None:
+    assert findings(ports, doctor._scheduler) == [(True, "调度进程", "尚未启动过")]
+    grip = take_lease(ports, holder="machine-1:7")
+    assert grip is not None
+    assert findings(ports, doctor._scheduler) == [(True, "调度进程 machine-1:7", "")]
+    release_lease(ports, grip)
+    long_ago = datetime(2026, 1, 1, tzinfo=UTC)
+    lease = table_of(SchedulerLease)
+    ports.transact(lambda session: session.execute(update(lease).values(renewed_at=long_ago)))
+    ((ok, subject, advice),) = findings(ports, doctor._scheduler)
+    assert (ok, subject) == (False, "调度进程 无")
+    assert advice.endswith("请启动 flask scheduler")
