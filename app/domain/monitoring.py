@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, func, select
@@ -19,15 +19,14 @@ from app.domain.base import table_of
 from app.domain.breaks.models import Break
 from app.domain.calendar import business_day
 from app.domain.callbacks.models import CallbackResult, ChannelCallback
-from app.domain.ledger.models import BusinessDay, Code
-from app.domain.ledger.queries import trial_balance
+from app.domain.ledger.models import Code
+from app.domain.ledger.queries import count_unsealed_days, trial_balance
 from app.domain.payment_orders.models import OPEN_STATES, PaymentOrder
 from app.domain.refunds.models import IN_FLIGHT, Refund, RefundState
 from app.domain.scheduling.queries import find_lease, list_progress
 
 BREAK = table_of(Break)
 CALLBACK = table_of(ChannelCallback)
-DAY = table_of(BusinessDay)
 ORDER = table_of(PaymentOrder)
 REFUND = table_of(Refund)
 
@@ -109,12 +108,6 @@ def take_readings(session: Session, *, now: datetime) -> Readings:
         unsealed_days=count_unsealed_days(session, through=today - timedelta(days=1)),
         calendar_days=(covered - today).days + 1 if covered else 0,
     )
-
-
-def count_unsealed_days(session: Session, *, through: date) -> int:
-    """Return how many business days up to and including `through` are not sealed."""
-    open_days = select(func.count()).where(DAY.c.sealed_at.is_(None), DAY.c.day <= through)
-    return session.scalar(open_days) or 0
 
 
 def _waiting(

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.domain.calendar import business_day
 from app.domain.ledger.operations import seal_days
-from app.domain.monitoring import count_unsealed_days
+from app.domain.ledger.queries import count_unsealed_days
 from app.domain.ports import Ports
 from app.jobs import Counts, fence_each_transaction
 

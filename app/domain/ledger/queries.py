@@ -9,8 +9,16 @@ from datetime import date, datetime
 from sqlalchemy import String, case, func, select, type_coerce
 from sqlalchemy.orm import Session
 
-from app.domain.ledger.models import Code, DailySeal, JournalEntry, JournalLine
+from app.domain.ledger.models import BusinessDay, Code, DailySeal, JournalEntry, JournalLine
 from app.domain.ledger.rules import PostedLine
+
+
+def count_unsealed_days(session: Session, *, through: date) -> int:
+    """Return how many business days up to and including `through` are not sealed."""
+    unsealed = select(func.count()).where(
+        BusinessDay.sealed_at.is_(None), BusinessDay.day <= through
+    )
+    return session.scalar(unsealed) or 0
 
 
 def lines_of_day(session: Session, day: date) -> Iterator[PostedLine]:
