@@ -97,6 +97,8 @@ def _engine_options(settings: Settings) -> dict[str, Any]:
         "hide_parameters": True,
         # One for each thread of a worker: above this size each request would open its own.
         "pool_size": 20,
+        # Every session ends its transaction itself; a rollback after each commit asks for nothing.
+        "pool_reset_on_return": None,
     }
     if settings.database_url.startswith("mysql"):
         # Without them a thread would wait for ever for a server that has silently gone.

@@ -10,9 +10,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, cast
 
-from sqlalchemy import BigInteger, CursorResult, bindparam, delete, func, insert, select, update
+from sqlalchemy import BigInteger, bindparam, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from app.domain.base import rows_changed, table_of
@@ -38,11 +37,8 @@ JOURNAL_ENTRY = table_of(JournalEntry)
 JOURNAL_LINE = table_of(JournalLine)
 
 # Built once: to build a statement costs SQLAlchemy several times what it costs to run it.
-_INSERT_ENTRY = insert(JOURNAL_ENTRY)
+_INSERT_ENTRIES = insert(JOURNAL_ENTRY).returning(JOURNAL_ENTRY.c.posting_key, JOURNAL_ENTRY.c.id)
 _INSERT_LINES = insert(JOURNAL_LINE)
-_ENTRY_IDS = select(JOURNAL_ENTRY.c.posting_key, JOURNAL_ENTRY.c.id).where(
-    JOURNAL_ENTRY.c.posting_key.in_(bindparam("keys", expanding=True))
-)
 # The new balances come from the lines themselves, so that many accounts are one statement.
 _CREDIT = (
     update(ACCOUNT)
@@ -132,8 +128,8 @@ def post_all(session: Session, postings: Sequence[Posting], *, now: datetime) ->
         check_lines(posting.lines)
     day = business_day(now)
     _open_day(session, day)
-    entry_ids = _insert_entries(
-        session,
+    inserted = session.execute(
+        _INSERT_ENTRIES,
         [
             {
                 "posting_key": posting.posting_key,
@@ -146,6 +142,8 @@ def post_all(session: Session, postings: Sequence[Posting], *, now: datetime) ->
             for posting in postings
         ],
     )
+    ids = {key: entry_id for key, entry_id in inserted}
+    entry_ids = [ids[posting.posting_key] for posting in postings]
     session.execute(
         _INSERT_LINES,
         [
@@ -272,17 +270,6 @@ def _seal_day(session: Session, day: date, *, now: datetime) -> bool:
         )
     )
     return True
-
-
-def _insert_entries(session: Session, entries: list[dict[str, Any]]) -> list[int]:
-    if len(entries) == 1:
-        inserted = cast("CursorResult[Any]", session.execute(_INSERT_ENTRY, entries[0]))
-        return [inserted.inserted_primary_key[0]]  # type: ignore[index]
-    session.execute(_INSERT_ENTRY, entries)
-    keys = [entry["posting_key"] for entry in entries]
-    # Asked for, and not counted up from the first one: nobody promises that they are neighbours.
-    ids = {key: entry_id for key, entry_id in session.execute(_ENTRY_IDS, {"keys": keys})}
-    return [ids[key] for key in keys]
 
 
 def _move_balances(
