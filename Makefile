@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+BENCH  := .venv-bench
 
 .PHONY: help demo test lint lock format clean
 
@@ -21,6 +22,10 @@ simulate: $(VENV)/.develop ## Replay SEED= and STEPS= of the simulation; SECONDS
 	@$(BIN)/python -m tests.simulation --seed $(SEED) --steps $(STEPS) $(if $(SECONDS),--seconds $(SECONDS)) \
 		$(if $(DATABASE),--database '$(DATABASE)')
 
+.PHONY: bench
+bench: $(BENCH)/.installed ## Measure notices beside bare SQL and django-hordak, 5 minutes; SECONDS= and ROUNDS= for more
+	@$(BIN)/python -m benchmarks $(if $(SECONDS),--seconds $(SECONDS)) $(if $(ROUNDS),--rounds $(ROUNDS))
+
 lint: $(VENV)/.develop ## Format, lint, types, contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -37,6 +42,9 @@ lock: $(VENV)/.develop ## Resolve requirements*.in into hashed requirements*.txt
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-strip-extras \
 		--no-emit-index-url --no-emit-find-links --no-header -c requirements.txt \
 		requirements-dev.in -o requirements-dev.txt
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-strip-extras \
+		--no-emit-index-url --no-emit-find-links --no-header \
+		requirements-bench.in -o requirements-bench.txt
 
 clean: ## Remove what the demo and the tests left
 	rm -rf var .hypothesis .mypy_cache .ruff_cache .import_linter_cache
@@ -55,3 +63,10 @@ $(VENV)/.develop: requirements-dev.txt | $(VENV)/bin/python
 	@echo "Installing the pinned libraries and tools …"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@ $(VENV)/.runtime
+
+# django-hordak needs Django, which the product shall not even be able to import.
+$(BENCH)/.installed: requirements-bench.txt $(VENV)/.runtime
+	@echo "Installing what the benchmark compares with …"
+	@$(PYTHON) -m venv $(BENCH)
+	@$(BENCH)/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-bench.txt
+	@touch $@

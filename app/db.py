@@ -15,7 +15,8 @@ a job its round.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
 from flask_migrate import Migrate
@@ -34,6 +35,7 @@ from tenacity import (
 from app.domain.base import Base
 from app.domain.ports import Transact
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 db = SQLAlchemy(model_class=Base)
@@ -120,6 +122,52 @@ def _retrying(once: Transact) -> Transact:
             return cast(T, retrying(once, work))
 
     return transact
+
+
+class GroupCommit:
+    """The `Together` of a process (app/domain/ports.py): one thread commits for all who wait.
+
+    Whoever finds nobody at work takes everything that waits. Nobody waits for company to come, so
+    a lone item loses no time, and there is no thread that could die.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._waiting: list[_Turn] = []
+        self._at_work = False
+
+    def __call__(self, item: S, work: Callable[[Sequence[S]], Sequence[T | None]], /) -> T | None:
+        """Return what `work` made of `item`, here or in another thread."""
+        own = _Turn(item)
+        with self._changed:
+            self._waiting.append(own)
+            self._changed.wait_for(lambda: own.over or not self._at_work)
+            if own.over:
+                return cast("T | None", own.result)
+            self._at_work = True
+            turns, self._waiting = self._waiting, []
+        try:
+            results = work([turn.item for turn in turns])
+            for turn, result in zip(turns, results, strict=True):
+                turn.result = result
+        finally:
+            with self._changed:
+                self._at_work = False
+                for turn in turns:
+                    turn.over = True
+                self._changed.notify_all()
+        return cast("T | None", own.result)
+
+
+class _Turn:
+    """One thread's item, and what came of it."""
+
+    __slots__ = ("item", "over", "result")
+
+    def __init__(self, item: Any) -> None:
+        self.item = item
+        self.result: Any = None
+        self.over = False
 
 
 def prepare_engine(engine: Engine) -> Engine:

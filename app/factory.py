@@ -21,7 +21,7 @@ from app import __version__
 from app.commands.registry import register_commands
 from app.connectors.documents.registry import build_documents
 from app.connectors.logins.registry import build_logins
-from app.db import db, make_read, make_transact, migrate, prepare_engine
+from app.db import GroupCommit, db, make_read, make_transact, migrate, prepare_engine
 from app.domain.pii import Vault, read_data_keys
 from app.domain.ports import Ports
 from app.logs import configure_logging
@@ -92,8 +92,14 @@ def _refuse_unfit(settings: Settings, *, debug: bool) -> None:
 
 
 def _engine_options(settings: Settings) -> dict[str, Any]:
-    # An error's text goes into the log; the values of the statement must not.
-    options: dict[str, Any] = {"hide_parameters": True}
+    options: dict[str, Any] = {
+        # An error's text goes into the log; the values of the statement must not.
+        "hide_parameters": True,
+        # One for each thread of a worker: above this size each request would open its own.
+        "pool_size": 20,
+        # Every session ends its transaction itself; a rollback after each commit asks for nothing.
+        "pool_reset_on_return": None,
+    }
     if settings.database_url.startswith("mysql"):
         # Without them a thread would wait for ever for a server that has silently gone.
         silence = settings.database_timeout_seconds
@@ -114,6 +120,7 @@ def build_ports(settings: Settings, engine: Engine) -> Ports:
     return Ports(
         transact=make_transact(engine),
         read=make_read(engine),
+        together=GroupCommit(),
         now=now,
         new_number=new_number,
         vault=build_vault(settings),

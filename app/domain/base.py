@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, cast
@@ -71,9 +72,13 @@ def table_of(model: type[Base]) -> Table:
     return cast(Table, model.__table__)
 
 
-def rows_changed(session: Session, statement: Update | Delete) -> int:
+def rows_changed(
+    session: Session,
+    statement: Update | Delete,
+    values: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+) -> int:
     """Execute and return how many rows matched: what a conditional update is judged by."""
-    return cast("CursorResult[Any]", session.execute(statement)).rowcount
+    return cast("CursorResult[Any]", session.execute(statement, values)).rowcount
 
 
 class Base(DeclarativeBase):

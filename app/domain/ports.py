@@ -8,7 +8,7 @@ Amounts are integer fen; instants are timezone-aware UTC.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from app.domain.errors import ChannelTrouble, FundError
 from app.domain.pii import Vault
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -277,6 +278,24 @@ class Transact(Protocol):
     def __call__(self, work: Callable[[Session], T], /) -> T: ...
 
 
+class Together(Protocol):
+    """Lets threads that arrive while another one is at work share the next piece of work.
+
+    One of them calls its `work` with the items of all; it returns one result an item, in order.
+    A result of None, also for everybody if `work` raises, means: this item is still to be done.
+    """
+
+    def __call__(
+        self, item: S, work: Callable[[Sequence[S]], Sequence[T | None]], /
+    ) -> T | None: ...
+
+
+def each_alone(item: S, work: Callable[[Sequence[S]], Sequence[T | None]], /) -> T | None:
+    """Be the `Together` of a process in which nobody waits for anybody."""
+    (result,) = work([item])
+    return result
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
     """All that an operation may use of the world, built once by the factory.
@@ -284,6 +303,7 @@ class Ports:
     Attributes:
         transact: runs a block in one transaction, the whole block again if the database asks.
         read: the same for a block that only reads: one consistent snapshot.
+        together: gathers callbacks that arrive at the same time, to share a transaction.
         now: the current instant, UTC.
         new_number: a fresh unguessable number of 32 characters [0-9A-Za-z] with this prefix.
         count_callback: told the channel of each callback and what became of it, for monitoring.
@@ -300,6 +320,7 @@ class Ports:
     vault: Vault
     channels: Channels
     logins: Mapping[str, LoginPlatform]
+    together: Together = each_alone
     count_callback: Callable[[str, str], None] = lambda _channel, _result: None
     fence: Callable[[Session], None] = lambda _session: None
     agreement_texts: Mapping[date, str] = field(default_factory=dict)

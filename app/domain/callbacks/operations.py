@@ -1,8 +1,9 @@
 """Receiving callbacks: verify, apply, keep the evidence, and only then say «recorded».
 
-The callback's row and what it does to the books share one transaction. If applying fails for a
-reason of our own, the callback alone is stored and a job applies it again; if even that fails,
-the channel reads «send it again».
+The callback's row and what it does to the books share one transaction, and callbacks that arrive at
+the same time share it too, as far as they are plain payments. If applying fails for a reason of our
+own, the callback alone is stored and a job applies it again; if even that fails, the channel reads
+«send it again».
 """
 
 from __future__ import annotations
@@ -22,18 +23,21 @@ from app.domain.ports import (
     CallbackReply,
     ChannelEvent,
     EventTopic,
+    Outcome,
     OutcomeKind,
     Ports,
     RawCallback,
 )
 from app.domain.refunds.models import IN_FLIGHT, Refund
 from app.domain.settlement import Effect
-from app.domain.settlement.payments import apply_payment
+from app.domain.settlement.payments import apply_payment, credit_plain_payments
 from app.domain.settlement.refunds import apply_refund
 
 CALLBACK = table_of(ChannelCallback)
 REFUND = table_of(Refund)
 EVIDENCE = "channel_callback.body"
+
+_KEEP = insert(CALLBACK)
 
 log = logging.getLogger(__name__)
 
@@ -142,20 +146,52 @@ def _apply_and_store(
     ports: Ports, *, channel: str, raw: RawCallback, event: ChannelEvent
 ) -> CallbackResult:
     evidence = _evidence(ports, channel=channel, raw=raw, event=event)
+    outcome = event.outcome
+    if event.topic is EventTopic.PAYMENT and outcome and outcome.kind is OutcomeKind.SUCCEEDED:
+        payment = (channel, outcome, evidence)
+        result = ports.together(payment, lambda payments: _credit_together(ports, payments))
+        if result is not None:
+            return result
 
     def work(session: Session) -> CallbackResult:
         result = _apply(session, channel=channel, event=event, now=evidence["received_at"])
-        session.execute(insert(CALLBACK).values(result=result, **evidence))
+        session.execute(_KEEP, {**evidence, "result": result})
         return result
 
     return ports.transact(work)
 
 
+def _credit_together(
+    ports: Ports, payments: Sequence[tuple[str, Outcome, dict[str, Any]]]
+) -> Sequence[CallbackResult | None]:
+    """Apply and store in one transaction what can be; whatever else goes its own way afterwards."""
+    answers = [(channel, outcome) for channel, outcome, _ in payments]
+
+    def work(session: Session) -> list[CallbackResult | None]:
+        effects = credit_plain_payments(session, answers, now=ports.now())
+        results = [_RESULTS[effect] if effect else None for effect in effects]
+        kept = [
+            {**evidence, "result": result}
+            for (_, _, evidence), result in zip(payments, results, strict=True)
+            if result
+        ]
+        if kept:
+            session.execute(_KEEP, kept)
+        return results
+
+    try:
+        return ports.transact(work)
+    except Exception:
+        # One of them may be the cause, and the others must not suffer for it.
+        log.exception("callbacks not applied together", extra={"count": len(payments)})
+        return [None] * len(payments)
+
+
 def _store_pending(ports: Ports, *, channel: str, raw: RawCallback, event: ChannelEvent) -> bool:
     try:
         evidence = _evidence(ports, channel=channel, raw=raw, event=event)
-        store = insert(CALLBACK).values(result=CallbackResult.PENDING, **evidence)
-        ports.transact(lambda session: session.execute(store))
+        pending = {**evidence, "result": CallbackResult.PENDING}
+        ports.transact(lambda session: session.execute(_KEEP, pending))
     except Exception:
         log.exception("callback not stored", extra={"channel": channel})
         return False

@@ -7,11 +7,11 @@ updated by it, so two deposits never wait for each other.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, cast
 
-from sqlalchemy import CursorResult, delete, insert, select, update
+from sqlalchemy import BigInteger, bindparam, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from app.domain.base import rows_changed, table_of
@@ -36,6 +36,33 @@ HOLD = table_of(Hold)
 JOURNAL_ENTRY = table_of(JournalEntry)
 JOURNAL_LINE = table_of(JournalLine)
 
+# Built once: to build a statement costs SQLAlchemy several times what it costs to run it.
+_INSERT_ENTRIES = insert(JOURNAL_ENTRY).returning(JOURNAL_ENTRY.c.posting_key, JOURNAL_ENTRY.c.id)
+_INSERT_LINES = insert(JOURNAL_LINE)
+# The new balances come from the lines themselves, so that many accounts are one statement.
+_CREDIT = (
+    update(ACCOUNT)
+    .where(ACCOUNT.c.id.in_(bindparam("account_ids", expanding=True)))
+    .values(
+        balance_fen=ACCOUNT.c.balance_fen
+        - select(func.sum(JOURNAL_LINE.c.amount_fen))
+        .where(
+            JOURNAL_LINE.c.account_id == ACCOUNT.c.id,
+            JOURNAL_LINE.c.entry_id.in_(bindparam("entry_ids", expanding=True)),
+        )
+        .scalar_subquery()
+    )
+)
+_CHANGE_FEN = bindparam("change_fen", type_=BigInteger)
+_MOVE = (
+    update(ACCOUNT)
+    .where(
+        ACCOUNT.c.id == bindparam("of_account"),
+        ACCOUNT.c.balance_fen - ACCOUNT.c.held_fen + _CHANGE_FEN >= 0,
+    )
+    .values(balance_fen=ACCOUNT.c.balance_fen + _CHANGE_FEN)
+)
+
 
 class BalanceTooLow(RuleViolation):
     """The available balance does not cover the amount."""
@@ -51,6 +78,22 @@ class DayNotOver(Conflict):
     default_message = "当日尚未结束，不能封账"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Posting:
+    """One balanced entry to be written.
+
+    Attributes:
+        posting_key: what causes it; the same cause can post only once.
+        value_date: from when the money counts for interest (起息日); None is the business day.
+    """
+
+    posting_key: str
+    kind: EntryKind
+    memo: str
+    lines: Sequence[Line]
+    value_date: date | None = None
+
+
 def post(
     session: Session,
     *,
@@ -59,36 +102,50 @@ def post(
     memo: str,
     lines: Sequence[Line],
     now: datetime,
-    value_date: date | None = None,
 ) -> int:
-    """Write one balanced entry dated the business day of `now` and move the balances it names.
-
-    Money counts for interest from `value_date` (起息日), the business day itself by default.
-
-    The caller's transaction holds the state change that causes the entry. The posting key is
-    unique: a second posting of the same cause fails with the database's IntegrityError.
+    """Write one entry that counts from the business day of `now`; raises as `post_all` does.
 
     Returns: the entry's id.
-    Raises:
-        Unbalanced: the lines are not one balanced entry.
-        BalanceTooLow: a contributor's available balance would turn negative.
     """
-    check_lines(lines)
+    posting = Posting(posting_key=posting_key, kind=kind, memo=memo, lines=lines)
+    (entry_id,) = post_all(session, [posting], now=now)
+    return entry_id
+
+
+def post_all(session: Session, postings: Sequence[Posting], *, now: datetime) -> list[int]:
+    """Write balanced entries dated the business day of `now` and move the balances they name.
+
+    The caller's transaction holds the state changes that cause them. A second posting of the same
+    cause fails with the database's IntegrityError. How many entries there are changes little at
+    the number of round trips.
+
+    Returns: the entries' ids.
+    Raises:
+        Unbalanced: the lines of one are not a balanced entry.
+        BalanceTooLow: a contributor's available balance would be negative after all of them.
+    """
+    for posting in postings:
+        check_lines(posting.lines)
     day = business_day(now)
     _open_day(session, day)
     inserted = session.execute(
-        insert(JOURNAL_ENTRY).values(
-            posting_key=posting_key,
-            kind=kind,
-            business_date=day,
-            value_date=value_date or day,
-            posted_at=now,
-            memo=memo,
-        )
+        _INSERT_ENTRIES,
+        [
+            {
+                "posting_key": posting.posting_key,
+                "kind": posting.kind,
+                "business_date": day,
+                "value_date": posting.value_date or day,
+                "posted_at": now,
+                "memo": posting.memo,
+            }
+            for posting in postings
+        ],
     )
-    entry_id: int = cast("CursorResult[Any]", inserted).inserted_primary_key[0]  # type: ignore[index]
+    ids = {key: entry_id for key, entry_id in inserted}
+    entry_ids = [ids[posting.posting_key] for posting in postings]
     session.execute(
-        insert(JOURNAL_LINE),
+        _INSERT_LINES,
         [
             {
                 "entry_id": entry_id,
@@ -98,16 +155,17 @@ def post(
                 "channel": line.channel,
                 "amount_fen": line.amount_fen,
             }
-            for number, line in enumerate(lines, start=1)
+            for entry_id, posting in zip(entry_ids, postings, strict=True)
+            for number, line in enumerate(posting.lines, start=1)
         ],
     )
     change_fen: dict[int, int] = defaultdict(int)
-    for line in lines:
-        if line.account_id is not None:
-            change_fen[line.account_id] -= line.amount_fen
-    for account_id in sorted(change_fen):
-        _move_balance(session, account_id, change_fen[account_id])
-    return entry_id
+    for posting in postings:
+        for line in posting.lines:
+            if line.account_id is not None:
+                change_fen[line.account_id] -= line.amount_fen
+    _move_balances(session, entry_ids, change_fen)
+    return entry_ids
 
 
 def place_hold(
@@ -214,16 +272,18 @@ def _seal_day(session: Session, day: date, *, now: datetime) -> bool:
     return True
 
 
-def _move_balance(session: Session, account_id: int, change_fen: int) -> None:
-    statement = (
-        update(ACCOUNT)
-        .where(ACCOUNT.c.id == account_id)
-        .values(balance_fen=ACCOUNT.c.balance_fen + change_fen)
-    )
-    if change_fen < 0:
-        statement = statement.where(ACCOUNT.c.balance_fen - ACCOUNT.c.held_fen >= -change_fen)
-    if rows_changed(session, statement) != 1:
-        raise BalanceTooLow(amount_fen=abs(change_fen))
+def _move_balances(
+    session: Session, entry_ids: Sequence[int], change_fen: Mapping[int, int]
+) -> None:
+    if all(fen > 0 for fen in change_fen.values()):
+        values = {"entry_ids": entry_ids, "account_ids": list(change_fen)}
+        if change_fen and rows_changed(session, _CREDIT, values) != len(change_fen):
+            raise BalanceTooLow
+        return
+    # In the order of the accounts, so that two blocks wait for each other in one direction.
+    for account_id, fen in sorted(change_fen.items()):
+        if rows_changed(session, _MOVE, {"of_account": account_id, "change_fen": fen}) != 1:
+            raise BalanceTooLow(amount_fen=abs(fen))
 
 
 def _open_day(session: Session, day: date) -> None:

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import date, datetime
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Row, Select, select, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Row,
+    Select,
+    Update,
+    bindparam,
+    case,
+    select,
+    update,
+)
 from sqlalchemy.orm import Session
 
 from app.domain.base import rows_changed, table_of
@@ -14,9 +26,9 @@ from app.domain.breaks.operations import open_break
 from app.domain.calendar import business_day, month_of
 from app.domain.contributors.models import Account, AccountStatus
 from app.domain.ledger.models import Code, EntryKind, JournalEntry
-from app.domain.ledger.operations import post
+from app.domain.ledger.operations import Posting, post, post_all
 from app.domain.ledger.rules import Line
-from app.domain.payment_orders.models import ORDER_STATES, OrderState, PaymentOrder
+from app.domain.payment_orders.models import OPEN_STATES, ORDER_STATES, OrderState, PaymentOrder
 from app.domain.ports import Outcome, OutcomeKind, Reason
 from app.domain.settlement import Effect
 from app.domain.subsidies.operations import grant_opening
@@ -25,6 +37,7 @@ ACCOUNT = table_of(Account)
 ORDER = table_of(PaymentOrder)
 ENTRY = table_of(JournalEntry)
 
+# Built once: to build a statement costs SQLAlchemy several times what it costs to run it.
 _ORDER_AND_ACCOUNT: Select[Any] = select(
     ORDER.c.id,
     ORDER.c.order_no,
@@ -37,6 +50,40 @@ _ORDER_AND_ACCOUNT: Select[Any] = select(
     ACCOUNT.c.status,
     ACCOUNT.c.first_deposit_on,
 ).join(ACCOUNT, ACCOUNT.c.id == ORDER.c.account_id)
+# Locked: a close that commits between our reading and our writing would make the payment look
+# like a repeat, and a refund of the last deposit would hide that this is a first one.
+_LOCK_ORDER = _ORDER_AND_ACCOUNT.where(
+    ORDER.c.order_no == bindparam("number"), ORDER.c.channel == bindparam("channel")
+).with_for_update()
+_LOCK_FREE_ORDERS = _ORDER_AND_ACCOUNT.where(
+    ORDER.c.order_no.in_(bindparam("numbers", expanding=True))
+).with_for_update(skip_locked=True)
+
+
+@lru_cache(maxsize=64)
+def _ending(target: OrderState, count: int) -> Update:
+    """Build the statement that ends so many paid orders, the n-th with values that end in `_n`."""
+    ids: list[BindParameter[int]] = [bindparam(f"id_{n}") for n in range(count)]
+
+    def own(column: str) -> ColumnElement[Any]:
+        kind = ORDER.c[column].type
+        values = {key: bindparam(f"{column}_{n}", type_=kind) for n, key in enumerate(ids)}
+        return case(values, value=ORDER.c.id)
+
+    return (
+        update(ORDER)
+        .where(ORDER.c.id.in_(ids), ORDER.c.state.in_(ORDER_STATES.sources_of(target)))
+        .values(
+            state=target,
+            channel_reference=own("channel_reference"),
+            paid_at=own("paid_at"),
+            ended_at=bindparam("ended"),
+            next_query_at=None,
+            raw_code=own("raw_code"),
+            credited_on=bindparam("day"),
+            contribution_month=bindparam("month"),
+        )
+    )
 
 
 def apply_payment(session: Session, *, channel: str, outcome: Outcome, now: datetime) -> Effect:
@@ -46,13 +93,8 @@ def apply_payment(session: Session, *, channel: str, outcome: Outcome, now: date
     unknown, was closed before, or belongs to a closed account; it only opens a break when the
     amount is not the order's. A definite failure closes the order.
     """
-    # Locked: a close that commits between our reading and our writing would make the payment
-    # look like a repeat, and a refund of the last deposit would hide that this is a first one.
-    order = session.execute(
-        _ORDER_AND_ACCOUNT.where(
-            ORDER.c.order_no == outcome.number, ORDER.c.channel == channel
-        ).with_for_update()
-    ).one_or_none()
+    key = {"number": outcome.number, "channel": channel}
+    order = session.execute(_LOCK_ORDER, key).one_or_none()
     if outcome.kind is OutcomeKind.SUCCEEDED:
         if order is None:
             return _receive_unknown_order(session, channel=channel, outcome=outcome, now=now)
@@ -60,6 +102,40 @@ def apply_payment(session: Session, *, channel: str, outcome: Outcome, now: date
     if order is not None and outcome.kind is OutcomeKind.FAILED:
         return _end_unpaid(session, order, outcome, now=now)
     return Effect.NOTHING
+
+
+def credit_plain_payments(
+    session: Session, answers: Sequence[tuple[str, Outcome]], *, now: datetime
+) -> list[Effect | None]:
+    """Credit several payments with few statements, as far as there is nothing to decide.
+
+    Args:
+        answers: the channel and what it says, a success.
+    Returns: for each answer CREDITED, or None: it is left to `apply_payment`, because the order is
+        unknown, not open, of another amount or channel, here twice, its account's first deposit,
+        or locked by somebody else, for whom the others shall not wait.
+    """
+    numbers = [outcome.number for _, outcome in answers]
+    rows = session.execute(_LOCK_FREE_ORDERS, {"numbers": numbers})
+    orders = {order.order_no: order for order in rows}
+    plain: dict[int, tuple[Row[Any], Outcome]] = {}
+    for position, (channel, outcome) in enumerate(answers):
+        order = orders.pop(outcome.number, None)
+        if order is not None and _is_plain(order, channel, outcome):
+            plain[position] = order, outcome
+    if plain:
+        _credit_all(session, list(plain.values()), now=now)
+    return [Effect.CREDITED if position in plain else None for position in range(len(answers))]
+
+
+def _is_plain(order: Row[Any], channel: str, outcome: Outcome) -> bool:
+    return (
+        order.channel == channel
+        and order.amount_fen == outcome.amount_fen
+        and order.state in OPEN_STATES
+        and order.status is not AccountStatus.CLOSED
+        and order.first_deposit_on is not None
+    )
 
 
 def apply_close(session: Session, *, channel: str, outcome: Outcome, now: datetime) -> Effect:
@@ -96,7 +172,7 @@ def _receive_payment(
         return _credit(session, order, outcome, now=now)
     kind = BreakKind.LATE_PAYMENT if late else BreakKind.ACCOUNT_CLOSED
     _break(session, kind, order, outcome, now=now)
-    _take_money(session, order, outcome, OrderState.IN_SUSPENSE, now=now)
+    _take_all(session, [(order, outcome)], OrderState.IN_SUSPENSE, now=now)
     _post_suspense(
         session,
         channel=order.channel,
@@ -108,32 +184,13 @@ def _receive_payment(
 
 
 def _credit(session: Session, order: Row[Any], outcome: Outcome, *, now: datetime) -> Effect:
-    today = business_day(now)
-    _take_money(
-        session,
-        order,
-        outcome,
-        OrderState.SUCCEEDED,
-        now=now,
-        credited_on=today,
-        contribution_month=month_of(today),
-    )
-    post(
-        session,
-        posting_key=f"deposit:{order.order_no}",
-        kind=EntryKind.DEPOSIT,
-        memo="灵活缴存",
-        lines=[
-            Line(Code.CHANNEL_CLEARING, order.amount_fen, channel=order.channel),
-            Line(Code.CONTRIBUTORS, -order.amount_fen, account_id=order.account_id),
-        ],
-        now=now,
-        value_date=business_day(outcome.occurred_at) if outcome.occurred_at else None,
-    )
+    _credit_all(session, [(order, outcome)], now=now)
     if order.first_deposit_on is None:
         rows_changed(
             session,
-            update(ACCOUNT).where(ACCOUNT.c.id == order.account_id).values(first_deposit_on=today),
+            update(ACCOUNT)
+            .where(ACCOUNT.c.id == order.account_id)
+            .values(first_deposit_on=business_day(now)),
         )
         grant_opening(
             session, account_id=order.account_id, contributor_id=order.contributor_id, now=now
@@ -141,30 +198,49 @@ def _credit(session: Session, order: Row[Any], outcome: Outcome, *, now: datetim
     return Effect.CREDITED
 
 
-def _take_money(
+def _credit_all(
+    session: Session, payments: Sequence[tuple[Row[Any], Outcome]], *, now: datetime
+) -> None:
+    _take_all(session, payments, OrderState.SUCCEEDED, now=now, credited_on=business_day(now))
+    post_all(
+        session,
+        [
+            Posting(
+                posting_key=f"deposit:{order.order_no}",
+                kind=EntryKind.DEPOSIT,
+                memo="灵活缴存",
+                lines=[
+                    Line(Code.CHANNEL_CLEARING, order.amount_fen, channel=order.channel),
+                    Line(Code.CONTRIBUTORS, -order.amount_fen, account_id=order.account_id),
+                ],
+                value_date=business_day(outcome.occurred_at) if outcome.occurred_at else None,
+            )
+            for order, outcome in payments
+        ],
+        now=now,
+    )
+
+
+def _take_all(
     session: Session,
-    order: Row[Any],
-    outcome: Outcome,
+    payments: Sequence[tuple[Row[Any], Outcome]],
     target: OrderState,
     *,
     now: datetime,
-    **values: Any,
+    credited_on: date | None = None,
 ) -> None:
-    moved = rows_changed(
-        session,
-        update(ORDER)
-        .where(ORDER.c.id == order.id, ORDER.c.state.in_(ORDER_STATES.sources_of(target)))
-        .values(
-            state=target,
-            channel_reference=outcome.reference,
-            paid_at=outcome.occurred_at or now,
-            ended_at=now,
-            next_query_at=None,
-            raw_code=outcome.raw_code or None,
-            **values,
-        ),
-    )
-    assert moved == 1, f"{order.order_no} is locked as {order.state} and did not move"
+    values: dict[str, Any] = {
+        "ended": now,
+        "day": credited_on,
+        "month": month_of(credited_on) if credited_on else None,
+    }
+    for n, (order, outcome) in enumerate(payments):
+        values[f"id_{n}"] = order.id
+        values[f"channel_reference_{n}"] = outcome.reference
+        values[f"paid_at_{n}"] = outcome.occurred_at or now
+        values[f"raw_code_{n}"] = outcome.raw_code or None
+    moved = rows_changed(session, _ending(target, len(payments)), values)
+    assert moved == len(payments), f"of {len(payments)} locked orders, {moved} moved"
 
 
 def _receive_unknown_order(
