@@ -48,6 +48,23 @@ class Reason(StrEnum):
     ALREADY_REFUNDED = "already_refunded"
     MERCHANT_FUNDS_SHORT = "merchant_funds_short"
     PAYER_REFUSED = "payer_refused"
+    INSUFFICIENT_FUNDS = "insufficient_funds"
+    AMOUNT_LIMIT = "amount_limit"
+    """Above what the payer or the product may pay at once or in a day."""
+    PERIOD_LIMIT = "period_limit"
+    """Above what may be taken in this month or quarter."""
+    ISSUER_REFUSED = "issuer_refused"
+    ACCOUNT_FROZEN = "account_frozen"
+    """The payer's account or card takes no debits for now."""
+    ACCOUNT_INVALID = "account_invalid"
+    """The payer's account or card is closed or does not exist."""
+    NO_MANDATE = "no_mandate"
+    IDENTITY_MISMATCH = "identity_mismatch"
+    NOT_SUPPORTED = "not_supported"
+    WRONG_CODE = "wrong_code"
+    TOO_MANY_TRIES = "too_many_tries"
+    NOT_RECEIVED = "not_received"
+    """A debit that provably never reached the channel."""
     OUR_FAULT = "our_fault"
     BUSY = "busy"
     NO_ANSWER = "no_answer"
@@ -107,9 +124,134 @@ class RefundRequest:
     reason: str
 
 
+class MandateStanding(StrEnum):
+    """What a channel says of a mandate. UNKNOWN as in `OutcomeKind`: only a query can tell."""
+
+    AWAITING = "awaiting"
+    """The person has not confirmed yet."""
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    ENDED = "ended"
+    REFUSED = "refused"
+    """It was never made and never will be under this number."""
+    NOT_FOUND = "not_found"
+    """The channel knows no such number: for a wallet, nobody has opened the signing page."""
+    UNKNOWN = "unknown"
+
+
+class EndedBy(StrEnum):
+    """Who ended a mandate."""
+
+    CONTRIBUTOR = "contributor"
+    CHANNEL = "channel"
+    CENTRE = "centre"
+    EXPIRY = "expiry"
+
+
+class Cycle(StrEnum):
+    """How often a mandate may debit."""
+
+    MONTH = "month"
+    QUARTER = "quarter"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BankCard:
+    """The four elements (四要素) of a card, as its bank knows them.
+
+    `document_kind` is a `DocumentKind` value: the card may have been opened with another document
+    than the one that the person enrolled with.
+    """
+
+    card_no: str = field(repr=False)
+    holder_name: str = field(repr=False)
+    document_kind: str
+    document_no: str = field(repr=False)
+    phone: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MandateRequest:
+    """A permission to debit that is asked of a person.
+
+    Attributes:
+        mandate_no: ours, unique for ever, stored before it is sent.
+        cap_fen, period_cap_fen: the most that one debit, and all debits of one cycle, may take.
+        first_due_on: day of the first debit under it; its day of the month is the debit day.
+        payer_ref: the person's id at the channel; None where the channel knows cards only.
+        card: for channels that debit cards.
+        display_name: what the person reads in the channel's app as the account that is paid into.
+    """
+
+    mandate_no: str
+    cap_fen: int
+    period_cap_fen: int
+    cycle: Cycle
+    first_due_on: date
+    valid_from: date
+    valid_to: date
+    display_name: str
+    payer_ref: str | None = field(default=None, repr=False)
+    card: BankCard | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MandateAnswer:
+    """One answer of a channel about one of our mandates.
+
+    Attributes:
+        reference: the channel's own number of the mandate, once it is active.
+        start_reference: what `confirm_mandate` has to show (the serial of a text message).
+        payer_ref: who signed, as the channel names them.
+        occurred_at: when it came to stand so, by the channel's clock.
+    """
+
+    standing: MandateStanding
+    reason: Reason
+    mandate_no: str
+    reference: str | None = None
+    start_reference: str | None = None
+    payer_ref: str | None = field(default=None, repr=False)
+    ended_by: EndedBy | None = None
+    occurred_at: datetime | None = None
+    raw_code: str = ""
+    raw_message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MandateLimits:
+    """What a channel's product lets a mandate be.
+
+    Attributes:
+        cap_fen_max: the most for one debit; None where the channel sets none.
+        cycles: how often it can debit.
+        needs_card: the person gives a bank card, and confirms by a code sent to the phone.
+    """
+
+    cap_fen_max: int | None
+    cycles: frozenset[Cycle]
+    needs_card: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DebitRequest:
+    """One attempt to take `amount_fen` under a mandate.
+
+    `mandate_reference` is the channel's number of the mandate; `card` the account and the holder as
+    a file to a bank names them, None where the reference says it all.
+    """
+
+    order_no: str
+    amount_fen: int
+    description: str
+    mandate_reference: str
+    card: BankCard | None = None
+
+
 class EventTopic(StrEnum):
     PAYMENT = "payment"
     REFUND = "refund"
+    MANDATE = "mandate"
     IGNORED = "ignored"
 
 
@@ -117,13 +259,14 @@ class EventTopic(StrEnum):
 class ChannelEvent:
     """A verified and normalized callback.
 
-    `outcome.number` is our order_no for PAYMENT and our refund_no for REFUND. IGNORED stands for
-    a genuine message that says nothing of money (a closing notice, a platform message);
-    its outcome is None and `note` says what it was.
+    `outcome.number` is our order_no for PAYMENT (a debit's result too) and our refund_no for
+    REFUND. MANDATE has a `mandate` and no outcome. IGNORED stands for a genuine message that says
+    nothing of money (a closing notice, a platform message); `note` says what it was.
     """
 
     topic: EventTopic
     outcome: Outcome | None
+    mandate: MandateAnswer | None = None
     note: str = ""
 
 
@@ -187,6 +330,46 @@ class Refunds(Protocol):
 
     def query_refund(self, *, order_no: str, refund_no: str) -> Outcome:
         """Ask what became of a refund."""
+
+
+class Mandates(Protocol):
+    """Permissions to debit (授权). Trouble on the way is an answer of standing UNKNOWN."""
+
+    @property
+    def limits(self) -> MandateLimits:
+        """What the product that was contracted lets a mandate be."""
+
+    def start_mandate(self, request: MandateRequest) -> MandateAnswer:
+        """Begin. Repeating it with the same number and content begins nothing a second time.
+
+        A bank checks the card and sends a code (AWAITING with `start_reference`); a wallet asks
+        nothing yet: AWAITING, with no network.
+        """
+
+    def signing_action(self, request: MandateRequest) -> Mapping[str, str]:
+        """Build what the phone hands to the wallet's signing page; empty for a bank. No network."""
+
+    def confirm_mandate(self, *, mandate_no: str, start_reference: str, code: str) -> MandateAnswer:
+        """Show the code that the person got. A wallet needs none and answers as for a query."""
+
+    def query_mandate(self, *, mandate_no: str, reference: str | None) -> MandateAnswer:
+        """Ask how a mandate stands."""
+
+    def end_mandate(self, *, mandate_no: str, reference: str | None) -> MandateAnswer:
+        """End it; ENDED also when it had ended before."""
+
+
+class Debits(Protocol):
+    """Taking money under a mandate, one by one. Trouble on the way is UNKNOWN."""
+
+    def submit_debit(self, request: DebitRequest) -> Outcome:
+        """Ask for the money. ACCEPTED means that the result is still to come.
+
+        The same number with the same content again is never a second debit.
+        """
+
+    def query_debit(self, order_no: str) -> Outcome:
+        """Ask what became of it. FAILED with NOT_FOUND: the channel knows no such number (yet)."""
 
 
 class Callbacks(Protocol):
@@ -270,6 +453,8 @@ class Channels:
     paying: Mapping[str, PhonePayments] = field(default_factory=dict)
     refunding: Mapping[str, Refunds] = field(default_factory=dict)
     calling_back: Mapping[str, Callbacks] = field(default_factory=dict)
+    mandating: Mapping[str, Mandates] = field(default_factory=dict)
+    debiting: Mapping[str, Debits] = field(default_factory=dict)
 
 
 class Transact(Protocol):
