@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import TypeVar
 
-from app.domain.ports import Outcome, OutcomeKind, Reason
+from app.domain.ports.outcomes import Outcome, OutcomeKind, Reason
 from app.payments.reasons import ReasonTable
 from app.payments.values import MESSAGE_LENGTH, Unreadable
 from app.platforms.http import NoVerdict, Refused

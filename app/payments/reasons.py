@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from app.domain.ports import OutcomeKind, Reason
+from app.domain.ports.outcomes import OutcomeKind, Reason
 
 
 class ReasonTable:

@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from werkzeug.exceptions import BadRequest
 
-from app.domain.ports import CallbackRejected, ChannelEvent, EventTopic, OutcomeKind, RawCallback
+from app.domain.ports.callbacks import CallbackRejected, ChannelEvent, EventTopic, RawCallback
+from app.domain.ports.outcomes import OutcomeKind
 from app.payments.values import Unreadable
 from app.payments.wechat.envelope import read_fields
 from app.platforms.alipay.answers import parse_node, split_members

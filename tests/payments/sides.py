@@ -16,17 +16,10 @@ import requests
 from flask import Flask, Response, request
 
 from app.connectors.logins.registry import build_logins
-from app.domain.ports import (
-    CallbackRejected,
-    ChannelEvent,
-    LoginPlatform,
-    Outcome,
-    OutcomeKind,
-    PaymentRequest,
-    RawCallback,
-    Reason,
-    RefundRequest,
-)
+from app.domain.ports.callbacks import CallbackRejected, ChannelEvent, RawCallback
+from app.domain.ports.logins import LoginPlatform
+from app.domain.ports.outcomes import Outcome, OutcomeKind, Reason
+from app.domain.ports.payments import PaymentRequest, RefundRequest
 from app.payments.registry import build_channels
 from config.reason_files import load_reasons
 from config.settings import Settings
