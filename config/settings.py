@@ -6,6 +6,7 @@ to start and says which variable is missing. Secrets are `SecretStr`, never show
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -43,6 +44,32 @@ class AlipaySettings(BaseSettings):
         default=None, description="second accepted key while Alipay rotates its own"
     )
     gateway_url: str = "https://openapi.alipay.com/gateway.do"
+
+
+class BankSettings(BaseSettings):
+    """The debit bank (代收银行): its gateway, and its file server where it takes files."""
+
+    model_config = SettingsConfigDict(env_prefix="LIANJIAO_BANK_", hide_input_in_errors=True)
+
+    gateway_url: str = Field(description="address under which the bank's calls stand")
+    merchant_id: str
+    merchant_key_id: str
+    merchant_private_key_file: Path
+    bank_key_id: str
+    bank_public_key_file: Path
+    bank_next_key_id: str = Field(
+        default="", description="number of a second accepted key while the bank rotates its own"
+    )
+    bank_next_public_key_file: Path | None = None
+    mandate_cap_fen_max: int | None = Field(
+        default=None, gt=0, description="the most for one debit that the contract allows"
+    )
+
+
+def read_bank_settings() -> BankSettings | None:
+    """Return the bank's settings; None where not one of them is set, for then there is no bank."""
+    names = {f"LIANJIAO_BANK_{name}".upper() for name in BankSettings.model_fields}
+    return BankSettings() if names & {name.upper() for name in os.environ} else None
 
 
 class Settings(BaseSettings):
@@ -84,6 +111,7 @@ class Settings(BaseSettings):
     )
     wechat: WeChatSettings = Field(default_factory=lambda: WeChatSettings())
     alipay: AlipaySettings = Field(default_factory=lambda: AlipaySettings())
+    bank: BankSettings | None = Field(default_factory=lambda: read_bank_settings())
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @field_validator("database_url")

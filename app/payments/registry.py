@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from app.domain.ports import Channels
 from app.payments.alipay.channel import AlipayPay
+from app.payments.bank.channel import BankGateway
 from app.payments.reasons import ReasonTable
 from app.payments.wechat.channel import WeChatPay
 
 if TYPE_CHECKING:
     from config.settings import Settings
 
+Adapter = TypeVar("Adapter")
 ReasonLoader = Callable[[str], Mapping[str, Mapping[str, tuple[str, str]]]]
 
 
@@ -21,15 +23,27 @@ def build_channels(
     settings: Settings, *, load_reasons: ReasonLoader, now: Callable[[], datetime]
 ) -> Channels:
     """Build the adapter of every channel and list it under what it can do."""
-    adapters = {
-        name: adapter(
+
+    def build(name: str, adapter: Callable[..., Adapter]) -> Adapter:
+        return adapter(
             getattr(settings, name),
             callback_base_url=str(settings.public_base_url).rstrip("/"),
-            reasons=ReasonTable(load_reasons(name)),
+            reasons=ReasonTable(load_reasons(name), channel=name),
             connect_timeout=settings.channel_connect_timeout_seconds,
             read_timeout=settings.channel_read_timeout_seconds,
             now=now,
         )
-        for name, adapter in (("wechat", WeChatPay), ("alipay", AlipayPay))
+
+    wallets: dict[str, WeChatPay | AlipayPay] = {
+        "wechat": build("wechat", WeChatPay),
+        "alipay": build("alipay", AlipayPay),
     }
-    return Channels(paying=adapters, refunding=adapters, calling_back=adapters)
+    # An installation may have no bank.
+    banks = {"bank": build("bank", BankGateway)} if settings.bank is not None else {}
+    return Channels(
+        paying=wallets,
+        refunding={**wallets, **banks},
+        calling_back={**wallets, **banks},
+        mandating=banks,
+        debiting=banks,
+    )

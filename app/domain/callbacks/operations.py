@@ -125,6 +125,7 @@ def _apply_again(ports: Ports, row: Row[Any]) -> None:
         content_type=row.content_type,
         headers={},
         body=ports.vault.open_bytes(row.body, context=EVIDENCE),
+        is_kept=True,
     )
     event = ports.channels.calling_back[row.channel].read_callback(raw)
 

@@ -36,12 +36,20 @@ class ChannelEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawCallback:
-    """A callback as it came over the wire. `endpoint` is the last part of the URL it came to."""
+    """A callback as it came over the wire.
+
+    Attributes:
+        endpoint: the last part of the URL that it came to.
+        is_kept: it was verified when it came and has been kept sealed since, without its headers.
+            What can only be checked at that moment (a signature in the headers, the hour, a number
+            that is good once) is not checked again.
+    """
 
     endpoint: str
     content_type: str
     headers: Mapping[str, str]
     body: bytes
+    is_kept: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +64,8 @@ class CallbackReply:
 class CallbackRejected(FundError):
     """The callback is not genuine or not ours: nothing may come of it.
 
-    `reason` is a word for counters and logs: ``malformed``, ``signature``, ``merchant``.
+    `reason` is a word for counters and logs: ``malformed``, ``signature``, ``merchant``, ``stale``,
+    ``replayed``.
     """
 
     code = "callback_rejected"
