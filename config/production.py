@@ -143,8 +143,14 @@ def _bank(bank: BankSettings) -> Iterator[Demand]:
     address = urlsplit(bank.gateway_url)
     is_outside = address.scheme == "https" and not _is_this_machine(address.hostname or "")
     yield Demand("银行网关地址", is_outside, "必须为 https，且不得指向本机或仿真网关")
-    files = (bank.merchant_private_key_file, bank.bank_public_key_file)
-    from_demo = any(map(_is_of_demo, files))
+    if bank.sftp_host:
+        is_outside = not _is_this_machine(bank.sftp_host)
+        yield Demand("银行文件服务器地址", is_outside, "不得指向本机或仿真网关")
+    files = (
+        *(bank.merchant_private_key_file, bank.bank_public_key_file),
+        *(bank.sftp_private_key_file, bank.sftp_host_key_file),
+    )
+    from_demo = any(_is_of_demo(file) for file in files if file is not None)
     yield Demand("银行密钥不是演示密钥", not from_demo, "请换用与银行交换的密钥")
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AnyHttpUrl, Field, SecretStr, field_validator
+from pydantic import AnyHttpUrl, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -64,6 +64,22 @@ class BankSettings(BaseSettings):
     mandate_cap_fen_max: int | None = Field(
         default=None, gt=0, description="the most for one debit that the contract allows"
     )
+    sftp_host: str = Field(default="", description="file server; empty: the bank takes no files")
+    sftp_port: int = Field(default=22, ge=1, le=65535)
+    sftp_user: str = ""
+    sftp_private_key_file: Path | None = None
+    sftp_host_key_file: Path | None = Field(
+        default=None, description="the host keys to trust, a line each; two while it changes"
+    )
+    file_layout: str = Field(default="standard", description="name of a file of bank_layouts")
+
+    @model_validator(mode="after")
+    def _check_file_server(self) -> Self:
+        needed = ("sftp_host", "sftp_user", "sftp_private_key_file", "sftp_host_key_file")
+        missing = [name for name in needed if not getattr(self, name)]
+        if missing and len(missing) < len(needed):
+            raise ValueError(f"the file server is half set: {', '.join(missing)} missing")
+        return self
 
 
 def read_bank_settings() -> BankSettings | None:

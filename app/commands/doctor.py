@@ -177,6 +177,10 @@ def _bank(_settings: Settings) -> Iterator[Finding]:
     ok = found.reason is Reason.NOT_FOUND
     advice = "" if ok else f"{found.reason.value} {found.raw_code}，请检查地址、密钥编号与密钥文件"
     yield Finding("银行网关可连接，签名互认", ok, advice)
+    files = current_ports().channels.batching.get("bank")
+    if files is not None:
+        answers, advice = _try(files.list_answers)
+        yield Finding("银行文件服务器可连接，主机密钥相符", answers is not None, advice)
 
 
 def _try(work: Callable[[], object]) -> tuple[object, str]:

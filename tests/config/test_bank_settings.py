@@ -11,12 +11,16 @@ from pydantic import ValidationError
 
 from app.payments.bank.keys import BankKeys
 from app.payments.registry import build_channels
+from config.bank_layout_files import load_bank_layout
 from config.production import demands_to_start
 from config.reason_files import load_reasons
 from config.settings import BankSettings, Settings, read_bank_settings
 from sandbox.credentials import issue_credentials
 
-NAMES = ("GATEWAY_URL", "MERCHANT_ID", "MERCHANT_KEY_ID", "MERCHANT_PRIVATE_KEY_FILE")
+NAMES = (
+    *("GATEWAY_URL", "MERCHANT_ID", "MERCHANT_KEY_ID", "MERCHANT_PRIVATE_KEY_FILE"),
+    *("SFTP_HOST", "SFTP_USER", "SFTP_PRIVATE_KEY_FILE", "SFTP_HOST_KEY_FILE"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +53,7 @@ def with_bank(environment: pytest.MonkeyPatch, issued: Path, **changes: str) -> 
     bank = {
         **issue_credentials(issued).bank,
         "LIANJIAO_BANK_GATEWAY_URL": "https://bank.example.org/gateway/",
+        "LIANJIAO_BANK_SFTP_HOST": "files.bank.example.org",
         **{f"LIANJIAO_BANK_{name}": value for name, value in changes.items()},
     }
     for name, value in bank.items():
@@ -59,7 +64,12 @@ def with_bank(environment: pytest.MonkeyPatch, issued: Path, **changes: str) -> 
 def channels_of(settings: Settings) -> object:
     from datetime import UTC, datetime
 
-    return build_channels(settings, load_reasons=load_reasons, now=lambda: datetime.now(UTC))
+    return build_channels(
+        settings,
+        load_reasons=load_reasons,
+        load_layout=load_bank_layout,
+        now=lambda: datetime.now(UTC),
+    )
 
 
 def test_without_settings_there_is_no_bank(environment: pytest.MonkeyPatch) -> None:
@@ -70,6 +80,7 @@ def test_without_settings_there_is_no_bank(environment: pytest.MonkeyPatch) -> N
     assert set(channels.refunding) == set(channels.calling_back) == {"wechat", "alipay"}
     assert not channels.mandating
     assert not channels.debiting
+    assert not channels.batching
 
 
 def test_with_them_it_can_do_all_but_payments_by_phone(
@@ -78,6 +89,7 @@ def test_with_them_it_can_do_all_but_payments_by_phone(
     channels = channels_of(with_bank(environment, issued))
 
     assert set(channels.mandating) == set(channels.debiting) == {"bank"}
+    assert set(channels.batching) == {"bank"}
     assert "bank" in channels.refunding
     assert "bank" in channels.calling_back
     assert "bank" not in channels.paying
@@ -102,6 +114,9 @@ def test_a_half_set_bank_is_refused_by_name(
         {"MERCHANT_ID": ""},
         {"MERCHANT_PRIVATE_KEY_FILE": "/nowhere.pem"},
         {"BANK_NEXT_KEY_ID": "B2"},
+        {"SFTP_PRIVATE_KEY_FILE": "/nowhere"},
+        {"SFTP_HOST_KEY_FILE": "/nowhere"},
+        {"FILE_LAYOUT": "../policy/debit"},
     ],
 )
 def test_settings_that_cannot_work_are_refused(

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from app.domain.pii import Vault
 from app.domain.ports.callbacks import Callbacks
-from app.domain.ports.debits import Debits
+from app.domain.ports.debits import BatchDebits, Debits
 from app.domain.ports.documents import DocumentWriter, NoDocumentWriter
 from app.domain.ports.logins import LoginPlatform
 from app.domain.ports.mandates import Mandates
@@ -36,6 +36,7 @@ class Channels:
     calling_back: Mapping[str, Callbacks] = field(default_factory=dict)
     mandating: Mapping[str, Mandates] = field(default_factory=dict)
     debiting: Mapping[str, Debits] = field(default_factory=dict)
+    batching: Mapping[str, BatchDebits] = field(default_factory=dict)
 
 
 class Transact(Protocol):

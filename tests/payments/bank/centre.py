@@ -18,6 +18,7 @@ from app.domain.ports.debits import DebitRequest
 from app.domain.ports.mandates import BankCard, Cycle, MandateRequest, MandateStanding
 from app.domain.ports.payments import RefundRequest
 from app.payments.registry import build_channels
+from config.bank_layout_files import load_bank_layout
 from config.reason_files import load_reasons
 from config.settings import Settings
 from sandbox.bank.server import create_gateway
@@ -164,7 +165,12 @@ def open_centre(data_dir: Path, issued: Path, **environment: str) -> Iterator[Ce
         serving(inbox) as url,
         pytest.MonkeyPatch.context() as monkeypatch,
     ):
-        bank = {**gateway.credentials.bank, "LIANJIAO_BANK_GATEWAY_URL": f"{gateway.url}gateway/"}
+        bank = {
+            **gateway.credentials.bank,
+            "LIANJIAO_BANK_GATEWAY_URL": f"{gateway.url}gateway/",
+            "LIANJIAO_BANK_SFTP_HOST": "127.0.0.1",
+            "LIANJIAO_BANK_SFTP_PORT": str(gateway.control("files/port")["port"]),
+        }
         for name, value in {**bank, **environment}.items():
             monkeypatch.setenv(name, value)
         settings = settings_of(gateway, url, monkeypatch)
@@ -174,10 +180,12 @@ def open_centre(data_dir: Path, issued: Path, **environment: str) -> Iterator[Ce
             Centre(
                 gateway=gateway,
                 settings=settings,
-                channel=build_channels(settings, load_reasons=load_reasons, now=now).debiting[
-                    "bank"
-                ],
-                hasty=build_channels(hasty, load_reasons=load_reasons, now=now).debiting["bank"],
+                channel=build_channels(
+                    settings, load_reasons=load_reasons, load_layout=load_bank_layout, now=now
+                ).debiting["bank"],
+                hasty=build_channels(
+                    hasty, load_reasons=load_reasons, load_layout=load_bank_layout, now=now
+                ).debiting["bank"],
             )
         )
         yield centres[0]
