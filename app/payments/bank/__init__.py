@@ -8,6 +8,7 @@
 | `answers.py` | a debit and an agreement as queries and notices tell of them |
 | `envelope.py` | signatures in headers, their hour and their nonce; the strict JSON reader |
 | `keys.py` | our key and the bank's, by their numbers |
+| `files/` | `BankFiles`: debits by files |
 
 The protocol is shaped after UnionPay's 代收: `code` is about the message, `orig_code` about the
 debit. The numbers of both are UnionPay's, and what they mean stands in `config/reasons/bank.yaml`.
