@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO
 
 from cryptography.hazmat.primitives.hashes import SM3, Hash
@@ -65,54 +65,54 @@ class AnswerReader:
     def details(self) -> Iterator[tuple[int, Record]]:
         """Yield line numbers and details; totals and digest are checked when it has ended."""
         header, trailer = self._shape.header, self._shape.trailer
-        hashed, previous = Hash(SM3()), b""
-        count = sum_fen = number = 0
+        hashed, count, sum_fen, number = Hash(SM3()), 0, 0, 0
         totals: list[tuple[int, Record]] = []
-        for number, raw in self._lines():
-            hashed.update(previous)
-            if previous and (number > 2 or header is None):
-                count, sum_fen, record = self._detail(number - 1, previous, count, sum_fen)
-                yield number - 1, record
-            elif previous and header is not None:
-                totals.append((1, self._whole(self._read(header.read, 1, previous))))
-            previous = raw
-        if trailer is not None and number > (1 if header is not None else 0):
-            last = self._read(trailer.read, number, previous)
-            totals.append((number, last))
-            if last.get("digest", "") not in ("", hashed.finalize().hex()):
-                raise self.refused(number, "SM3 摘要不符")
-        elif trailer is None and previous and number > (1 if header is not None else 0):
-            count, sum_fen, record = self._detail(number, previous, count, sum_fen)
-            yield number, record
-        else:
+        for number, raw, is_last in self._lines():
+            if is_last and number == 1 and header is not None:
+                raise self.refused(0, "文件不完整")
+            if number == 1 and header is not None:
+                totals.append((1, self._whole(self._read(header.read, 1, raw))))
+            elif is_last and trailer is not None:
+                last = self._read(trailer.read, number, raw)
+                totals.append((number, last))
+                if last.get("digest", "") not in ("", hashed.copy().finalize().hex()):
+                    raise self.refused(number, "SM3 摘要不符")
+            else:
+                record = self._read(self._shape.detail.read, number, raw)
+                count += 1
+                sum_fen += int(record["amount_fen"])
+                if record.get("line", f"{count:08d}") != f"{count:08d}":
+                    raise self.refused(number, "明细序号不连续")
+                yield number, record
+            hashed.update(raw)
+        if not number:
             raise self.refused(0, "文件不完整")
+        self._check_totals(totals, count, sum_fen)
+
+    def _check_totals(self, totals: Sequence[tuple[int, Record]], count: int, sum_fen: int) -> None:
+        """Compare what header and trailer say with what the details add up to."""
         for place, record in totals:
             if record.get("count", str(count)) != str(count):
                 raise self.refused(place, "笔数与明细不符")
             if record.get("sum_fen", str(sum_fen)) != str(sum_fen):
                 raise self.refused(place, "金额合计与明细不符")
 
-    def _lines(self) -> Iterator[tuple[int, bytes]]:
+    def _lines(self) -> Iterator[tuple[int, bytes, bool]]:
+        """Yield number, bytes, and whether it is the last."""
         self._content.seek(0)
-        number = 0
-        while line := self._content.readline(_LINE_BYTES):
-            number += 1
+        number, line = 1, self._content.readline(_LINE_BYTES)
+        while line:
             if not line.endswith(END):
                 raise self.refused(number, "行不完整或过长")
-            yield number, line
+            following = self._content.readline(_LINE_BYTES)
+            yield number, line, not following
+            number, line = number + 1, following
 
     def _read(self, read: Callable[[bytes], Record], number: int, raw: bytes) -> Record:
         try:
             return read(raw.removesuffix(END))
         except Unfit as unfit:
             raise self.refused(number, str(unfit)) from None
-
-    def _detail(self, number: int, raw: bytes, count: int, sum_fen: int) -> tuple[int, int, Record]:
-        record = self._read(self._shape.detail.read, number, raw)
-        count += 1
-        if record.get("line", f"{count:08d}") != f"{count:08d}":
-            raise self.refused(number, "明细序号不连续")
-        return count, sum_fen + int(record["amount_fen"]), record
 
     def _whole(self, header: Record) -> Record:
         head = self._head
