@@ -125,7 +125,7 @@ def _retrying(once: Transact) -> Transact:
 
 
 class GroupCommit:
-    """The `Together` of a process (app/domain/ports.py): one thread commits for all who wait.
+    """The `Together` of a process (app/domain/ports): one thread commits for all who wait.
 
     Whoever finds nobody at work takes everything that waits. Nobody waits for company to come, so
     a lone item loses no time, and there is no thread that could die.

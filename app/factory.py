@@ -29,6 +29,7 @@ from app.metrics import count_callback
 from app.payments.registry import build_channels
 from app.routes import register_routes
 from config.agreement_text_files import load_agreement_texts
+from config.bank_layout_files import load_bank_layout
 from config.production import demands_to_start
 from config.reason_files import load_reasons
 from config.settings import Settings
@@ -124,7 +125,9 @@ def build_ports(settings: Settings, engine: Engine) -> Ports:
         now=now,
         new_number=new_number,
         vault=build_vault(settings),
-        channels=build_channels(settings, load_reasons=load_reasons, now=now),
+        channels=build_channels(
+            settings, load_reasons=load_reasons, load_layout=load_bank_layout, now=now
+        ),
         count_callback=count_callback,
         logins=build_logins(settings, now=now),
         agreement_texts=load_agreement_texts(),

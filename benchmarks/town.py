@@ -32,7 +32,8 @@ from app.domain.contributors.models import (
 from app.domain.contributors.rules import EmploymentForm
 from app.domain.ledger.models import EntryKind, JournalEntry
 from app.domain.payment_orders.models import OrderState, PaymentOrder
-from app.domain.ports import Ports, RawCallback
+from app.domain.ports import Ports
+from app.domain.ports.callbacks import RawCallback
 from app.domain.sessions.models import SessionToken
 from app.domain.sessions.rules import hash_token
 from app.domain.verification import verify_books

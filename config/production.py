@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from config.settings import Settings
+from config.settings import BankSettings, Settings
 
 # The platforms' own: https to any other address would be somebody else's.
 WECHAT_PAY_HOSTS = frozenset({"api.mch.weixin.qq.com", "api2.mch.weixin.qq.com"})
@@ -70,6 +71,8 @@ def demands_to_start(settings: Settings, *, debug: bool) -> Iterator[Demand]:
     ):
         yield Demand(subject, _is_at(url, hosts), "只能是该平台的正式地址，不得指向仿真网关")
     yield from _keys(settings)
+    if settings.bank is not None:
+        yield from _bank(settings.bank)
 
 
 def demands_to_serve(settings: Settings) -> Iterator[Demand]:
@@ -133,6 +136,32 @@ def _keys(settings: Settings) -> Iterator[Demand]:
     files = (settings.alipay.app_private_key_file, settings.alipay.alipay_public_key_file)
     from_demo = any(map(_is_of_demo, files))
     yield Demand("支付宝密钥不是演示密钥", not from_demo, "请换用在支付宝平台登记的密钥")
+
+
+def _bank(bank: BankSettings) -> Iterator[Demand]:
+    """The bank has no address that is known beforehand, and may be reached by a private line."""
+    address = urlsplit(bank.gateway_url)
+    is_outside = address.scheme == "https" and not _is_this_machine(address.hostname or "")
+    yield Demand("银行网关地址", is_outside, "必须为 https，且不得指向本机或仿真网关")
+    if bank.sftp_host:
+        is_outside = not _is_this_machine(bank.sftp_host)
+        yield Demand("银行文件服务器地址", is_outside, "不得指向本机或仿真网关")
+    files = (
+        *(bank.merchant_private_key_file, bank.bank_public_key_file),
+        *(bank.sftp_private_key_file, bank.sftp_host_key_file),
+    )
+    from_demo = any(_is_of_demo(file) for file in files if file is not None)
+    yield Demand("银行密钥不是演示密钥", not from_demo, "请换用与银行交换的密钥")
+
+
+def _is_this_machine(host: str) -> bool:
+    if host.rstrip(".").lower() in ("", "localhost", "sandbox"):
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified
 
 
 def _is_at(url: str, hosts: frozenset[str]) -> bool:

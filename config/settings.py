@@ -6,11 +6,12 @@ to start and says which variable is missing. Secrets are `SecretStr`, never show
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AnyHttpUrl, Field, SecretStr, field_validator
+from pydantic import AnyHttpUrl, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -43,6 +44,48 @@ class AlipaySettings(BaseSettings):
         default=None, description="second accepted key while Alipay rotates its own"
     )
     gateway_url: str = "https://openapi.alipay.com/gateway.do"
+
+
+class BankSettings(BaseSettings):
+    """The debit bank (代收银行): its gateway, and its file server where it takes files."""
+
+    model_config = SettingsConfigDict(env_prefix="LIANJIAO_BANK_", hide_input_in_errors=True)
+
+    gateway_url: str = Field(description="address under which the bank's calls stand")
+    merchant_id: str
+    merchant_key_id: str
+    merchant_private_key_file: Path
+    bank_key_id: str
+    bank_public_key_file: Path
+    bank_next_key_id: str = Field(
+        default="", description="number of a second accepted key while the bank rotates its own"
+    )
+    bank_next_public_key_file: Path | None = None
+    mandate_cap_fen_max: int | None = Field(
+        default=None, gt=0, description="the most for one debit that the contract allows"
+    )
+    sftp_host: str = Field(default="", description="file server; empty: the bank takes no files")
+    sftp_port: int = Field(default=22, ge=1, le=65535)
+    sftp_user: str = ""
+    sftp_private_key_file: Path | None = None
+    sftp_host_key_file: Path | None = Field(
+        default=None, description="the host keys to trust, a line each; two while it changes"
+    )
+    file_layout: str = Field(default="standard", description="name of a file of bank_layouts")
+
+    @model_validator(mode="after")
+    def _check_file_server(self) -> Self:
+        needed = ("sftp_host", "sftp_user", "sftp_private_key_file", "sftp_host_key_file")
+        missing = [name for name in needed if not getattr(self, name)]
+        if missing and len(missing) < len(needed):
+            raise ValueError(f"the file server is half set: {', '.join(missing)} missing")
+        return self
+
+
+def read_bank_settings() -> BankSettings | None:
+    """Return the bank's settings; None where not one of them is set, for then there is no bank."""
+    names = {f"LIANJIAO_BANK_{name}".upper() for name in BankSettings.model_fields}
+    return BankSettings() if names & {name.upper() for name in os.environ} else None
 
 
 class Settings(BaseSettings):
@@ -84,6 +127,7 @@ class Settings(BaseSettings):
     )
     wechat: WeChatSettings = Field(default_factory=lambda: WeChatSettings())
     alipay: AlipaySettings = Field(default_factory=lambda: AlipaySettings())
+    bank: BankSettings | None = Field(default_factory=lambda: read_bank_settings())
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @field_validator("database_url")

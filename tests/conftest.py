@@ -28,7 +28,8 @@ from app.domain.bank_calendar.rules import DayKind, NoticeDay
 from app.domain.base import Base
 from app.domain.pii import Vault
 from app.domain.policy.operations import load_policy
-from app.domain.ports import Channels, LoginPlatform, Ports
+from app.domain.ports import Channels, Ports
+from app.domain.ports.logins import LoginPlatform
 from config.agreement_text_files import load_agreement_texts
 from config.holiday_files import load_notices
 from config.policy_files import load_policy_files

@@ -22,7 +22,8 @@ from app.domain.inquiries.operations import release_refund
 from app.domain.ledger.models import Code, JournalEntry, JournalLine
 from app.domain.ledger.verify import Offence
 from app.domain.payment_orders.models import PaymentOrder
-from app.domain.ports import Channels, Ports, RawCallback
+from app.domain.ports import Channels, Ports
+from app.domain.ports.callbacks import RawCallback
 from app.domain.refunds.models import Refund, RefundReason
 from app.domain.refunds.operations import RefundApplication, request_refund
 from app.domain.settlement import Effect

@@ -11,18 +11,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from app.domain.ports import (
+from app.domain.ports.callbacks import (
     CallbackRejected,
     CallbackReply,
     ChannelEvent,
     EventTopic,
-    Outcome,
-    OutcomeKind,
-    PaymentRequest,
     RawCallback,
-    Reason,
-    RefundRequest,
 )
+from app.domain.ports.outcomes import Outcome, OutcomeKind, Reason
+from app.domain.ports.payments import PaymentRequest, RefundRequest
 
 
 @dataclass

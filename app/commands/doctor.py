@@ -19,6 +19,7 @@ from app.domain.bank_calendar.rules import covered_through
 from app.domain.calendar import business_day
 from app.domain.policy.queries import Policy
 from app.domain.ports import Ports
+from app.domain.ports.outcomes import Reason
 from app.domain.scheduling.queries import LeaseView, find_lease
 from config.production import demands_to_serve, demands_to_start
 from config.settings import Settings
@@ -28,6 +29,8 @@ CERTIFICATE_DAYS_MIN = 30
 CALENDAR_AHEAD_MIN = timedelta(days=61)
 """From November on the next year's holidays are due; the State Council names them about then."""
 LEASE_AGE_SECONDS_MAX = 60
+
+_NO_ORDER = "DOCTOR" + "0" * 26
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,11 @@ def doctor() -> None:
     """Check settings, keys, database, policy, calendar, scheduler; exit 1 if anything is wrong."""
     settings: Settings = current_app.extensions["lianjiao.settings"]
     failed = False
-    for check in (_settings, _keys, _certificates, _database, _policy, _calendar, _scheduler):
+    checks = (
+        *(_settings, _keys, _certificates, _database, _policy, _calendar, _scheduler),
+        _bank,
+    )
+    for check in checks:
         for finding in check(settings):
             failed = failed or not finding.ok
             mark = "通过" if finding.ok else "失败"
@@ -159,6 +166,21 @@ def _scheduler(_settings: Settings) -> Iterator[Finding]:
         ok,
         "" if ok else f"{lease.age_seconds} 秒没有续租，请启动 flask scheduler",
     )
+
+
+def _bank(_settings: Settings) -> Iterator[Finding]:
+    """Ask for a debit that nobody has made: only a signed answer to a signed question says so."""
+    bank = current_ports().channels.debiting.get("bank")
+    if bank is None:
+        return
+    found = bank.query_debit(_NO_ORDER)
+    ok = found.reason is Reason.NOT_FOUND
+    advice = "" if ok else f"{found.reason.value} {found.raw_code}，请检查地址、密钥编号与密钥文件"
+    yield Finding("银行网关可连接，签名互认", ok, advice)
+    files = current_ports().channels.batching.get("bank")
+    if files is not None:
+        answers, advice = _try(files.list_answers)
+        yield Finding("银行文件服务器可连接，主机密钥相符", answers is not None, advice)
 
 
 def _try(work: Callable[[], object]) -> tuple[object, str]:

@@ -1,12 +1,13 @@
-"""One call to a channel made into an Outcome, whatever happens on the way."""
+"""One call to a channel made into an answer of ours, whatever happens on the way."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
-from app.domain.ports import Outcome, OutcomeKind, Reason
+from app.domain.ports.outcomes import Outcome, OutcomeKind, Reason
 from app.payments.reasons import ReasonTable
 from app.payments.values import MESSAGE_LENGTH, Unreadable
 from app.platforms.http import NoVerdict, Refused
@@ -16,6 +17,17 @@ _logger = logging.getLogger(__name__)
 _CODE_LENGTH = 64
 
 Answer = TypeVar("Answer")
+Understood = TypeVar("Understood")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shortfall:
+    """What a call brought in place of a result: a refusal, or no verdict (UNKNOWN)."""
+
+    kind: OutcomeKind
+    reason: Reason
+    code: str
+    message: str
 
 
 class Asker:
@@ -38,6 +50,24 @@ class Asker:
             call: the name under which the reason table lists the codes.
             number: our order_no or refund_no that is asked about.
         """
+        found = self.attempt(call, send, understand)
+        if not isinstance(found, Shortfall):
+            return found
+        return Outcome(
+            kind=found.kind,
+            reason=found.reason,
+            number=number,
+            raw_code=found.code,
+            raw_message=found.message,
+        )
+
+    def attempt(
+        self,
+        call: str,
+        send: Callable[[], Answer],
+        understand: Callable[[Answer], Understood],
+    ) -> Understood | Shortfall:
+        """Send, and return what `understand` makes of the answer, or what came in its place."""
         kind, message = OutcomeKind.UNKNOWN, ""
         try:
             return understand(send())
@@ -51,10 +81,4 @@ class Asker:
         code = code[:_CODE_LENGTH]
         if kind is OutcomeKind.UNKNOWN:
             _logger.warning("%s %s: no verdict: %s %s", self._channel, call, reason.value, code)
-        return Outcome(
-            kind=kind,
-            reason=reason,
-            number=number,
-            raw_code=code,
-            raw_message=message[:MESSAGE_LENGTH],
-        )
+        return Shortfall(kind=kind, reason=reason, code=code, message=message[:MESSAGE_LENGTH])

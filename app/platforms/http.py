@@ -12,7 +12,7 @@ from typing import Any
 import requests
 import urllib3
 
-from app.domain.ports import Reason
+from app.domain.ports.outcomes import Reason
 
 _CHUNK = 16 * 1024
 

@@ -9,7 +9,7 @@ from apiflask import APIBlueprint
 from flask import Response, abort, request
 
 from app.domain.callbacks.operations import receive_callback
-from app.domain.ports import RawCallback
+from app.domain.ports.callbacks import RawCallback
 from app.routes.guards import ports
 from app.routes.requests import read_body
 

@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException
 
 from app.db import CommitUnconfirmed, asks_for_retry
 from app.domain import errors
-from app.domain.ports import LoginRefused
+from app.domain.ports.logins import LoginRefused
 from app.domain.sessions.linking import TooManyLinkAttempts
 
 log = logging.getLogger(__name__)

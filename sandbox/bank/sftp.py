@@ -35,7 +35,8 @@ class FileServer:
         self, root: Path, *, host_key: Path, user: str, client_key: Path, port: int
     ) -> None:
         self._loop = asyncio.new_event_loop()
-        login = _login_of(user, asyncssh.read_public_key(client_key))
+        self._connections: set[asyncssh.SSHServerConnection] = set()
+        login = _login_of(user, asyncssh.read_public_key(client_key), self._connections)
 
         async def listen() -> asyncssh.SSHAcceptor:
             return await asyncssh.listen(
@@ -65,15 +66,29 @@ class FileServer:
     async def _close(self) -> None:
         self._acceptor.close()
         await self._acceptor.wait_closed()
+        # One whose client has just gone may still hold its socket.
+        left = list(self._connections)
+        for connection in left:
+            connection.abort()
+        await asyncio.gather(*(each.wait_closed() for each in left), return_exceptions=True)
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
 
 
-def _login_of(user: str, key: asyncssh.SSHKey) -> Callable[[], asyncssh.SSHServer]:
+def _login_of(
+    user: str, key: asyncssh.SSHKey, connections: set[asyncssh.SSHServerConnection]
+) -> Callable[[], asyncssh.SSHServer]:
     class Login(asyncssh.SSHServer):
         """Lets in one user with one key; no passwords, no shell, no forwarding."""
+
+        def connection_made(self, connection: asyncssh.SSHServerConnection) -> None:
+            self._connection = connection
+            connections.add(connection)
+
+        def connection_lost(self, _error: Exception | None) -> None:
+            connections.discard(self._connection)
 
         def begin_auth(self, _username: str) -> bool:
             return True

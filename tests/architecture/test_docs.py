@@ -11,7 +11,7 @@ from app.domain.agreements.models import AGREEMENT_STATES
 from app.domain.payment_orders.models import ORDER_STATES
 from app.domain.refunds.models import REFUND_STATES
 from app.domain.states import StateMachine
-from config.settings import AlipaySettings, Settings, WeChatSettings
+from config.settings import AlipaySettings, BankSettings, Settings, WeChatSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -49,10 +49,10 @@ def test_the_state_diagrams_are_the_tables(heading: str, machine: StateMachine) 
 
 def names_of_settings() -> set[str]:
     names = set()
-    for kind in (Settings, WeChatSettings, AlipaySettings):
+    for kind in (Settings, WeChatSettings, AlipaySettings, BankSettings):
         prefix = str(kind.model_config["env_prefix"])
         names |= {(prefix + name).upper() for name in kind.model_fields}
-    return names - {"LIANJIAO_WECHAT", "LIANJIAO_ALIPAY"}
+    return names - {"LIANJIAO_WECHAT", "LIANJIAO_ALIPAY", "LIANJIAO_BANK"}
 
 
 def test_the_table_of_settings_is_complete() -> None:

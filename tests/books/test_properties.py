@@ -36,7 +36,9 @@ from app.domain.ledger.models import Code, JournalEntry, JournalLine
 from app.domain.payment_orders.models import OPEN_STATES, OrderState, PaymentOrder
 from app.domain.pii import Vault
 from app.domain.policy.rules import NoPolicyValue
-from app.domain.ports import Channels, Outcome, OutcomeKind, Ports, Reason, RefundRequest
+from app.domain.ports import Channels, Ports
+from app.domain.ports.outcomes import Outcome, OutcomeKind, Reason
+from app.domain.ports.payments import RefundRequest
 from app.domain.refunds.models import RefundState
 from app.domain.refunds.operations import reject_refund
 from app.jobs.timetable import JOBS

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
+import pytest
 from flask import Flask
 from sqlalchemy import delete, update
 
 from app.commands import doctor
 from app.domain.bank_calendar.models import CalendarDay
 from app.domain.base import table_of
-from app.domain.ports import Ports
+from app.domain.ports import Channels, Ports
+from app.domain.ports.debits import AnswerList, FileServerTrouble
+from app.domain.ports.outcomes import Outcome, OutcomeKind, Reason
 from app.domain.scheduling.models import SchedulerLease
 from app.domain.scheduling.operations import release_lease, take_lease
 from tests.conftest import MovableClock
@@ -61,3 +66,36 @@ def test_a_scheduler_that_never_ran_is_said_and_one_that_is_gone_is_a_failure(
     ((ok, subject, advice),) = findings(ports, doctor._scheduler)
     assert (ok, subject) == (False, "调度进程 无")
     assert advice.endswith("请启动 flask scheduler")
+
+
+@pytest.mark.parametrize("reason", [Reason.NOT_FOUND, Reason.NO_ANSWER, Reason.OUR_FAULT])
+def test_a_bank_is_asked_for_a_debit_that_nobody_made(ports: Ports, reason: Reason) -> None:
+    def answer(number: str) -> Outcome:
+        return Outcome(kind=OutcomeKind.UNKNOWN, reason=reason, number=number)
+
+    bank = SimpleNamespace(query_debit=answer)
+    with_bank = replace(ports, channels=Channels(debiting={"bank": bank}))
+
+    ((ok, subject, _),) = findings(with_bank, doctor._bank)
+
+    assert (ok, subject) == (reason is Reason.NOT_FOUND, "银行网关可连接，签名互认")
+    assert findings(ports, doctor._bank) == []
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_the_banks_file_server_is_logged_in_to(ports: Ports, is_there: bool) -> None:
+    def list_answers() -> AnswerList:
+        if not is_there:
+            raise FileServerTrouble("银行文件服务器的主机密钥不符，已拒绝连接")
+        return AnswerList(ready=(), odd=())
+
+    found = Outcome(kind=OutcomeKind.FAILED, reason=Reason.NOT_FOUND, number="")
+    channels = Channels(
+        debiting={"bank": SimpleNamespace(query_debit=lambda _number: found)},
+        batching={"bank": SimpleNamespace(list_answers=list_answers)},
+    )
+
+    _, (ok, _, advice) = findings(replace(ports, channels=channels), doctor._bank)
+
+    assert ok == is_there
+    assert ("主机密钥不符" in advice) != is_there

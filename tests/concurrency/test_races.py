@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from app.domain.contributors.models import Account
 from app.domain.ledger.operations import seal_days
 from app.domain.payment_orders.models import OrderState
-from app.domain.ports import Outcome, OutcomeKind, Reason
+from app.domain.ports.outcomes import Outcome, OutcomeKind, Reason
 from app.domain.settlement import Effect
 from app.domain.settlement.payments import apply_close, apply_payment
 from app.domain.settlement.refunds import apply_refund

@@ -16,7 +16,7 @@ import pytest
 
 from app.connectors.documents.pdf import PdfWriter
 from app.connectors.documents.registry import USUAL_PLACES, build_documents
-from app.domain.ports import Document, DocumentsUnavailable, NoDocumentWriter
+from app.domain.ports.documents import Document, DocumentsUnavailable, NoDocumentWriter
 from config.settings import Settings
 
 FONT = next((path for path in USUAL_PLACES if path.is_file()), None)

@@ -13,7 +13,8 @@ from app.domain.contributors.facts import DeclaredFacts
 from app.domain.contributors.models import LoginIdentity, Platform
 from app.domain.contributors.operations import EnrolmentApplication
 from app.domain.contributors.rules import EmploymentForm
-from app.domain.ports import LoginRefused, Ports
+from app.domain.ports import Ports
+from app.domain.ports.logins import LoginRefused
 
 T = TypeVar("T")
 

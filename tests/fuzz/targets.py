@@ -14,13 +14,20 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from werkzeug.exceptions import BadRequest
 
-from app.domain.ports import CallbackRejected, ChannelEvent, EventTopic, OutcomeKind, RawCallback
+from app.domain.ports.callbacks import CallbackRejected, ChannelEvent, EventTopic, RawCallback
+from app.domain.ports.debits import AskedLine, BatchFileRefused, LineResult
+from app.domain.ports.outcomes import OutcomeKind
+from app.payments.bank.callbacks import CallbackReader
+from app.payments.bank.files.reading import AnswerReader, read_results
+from app.payments.reasons import ReasonTable
 from app.payments.values import Unreadable
 from app.payments.wechat.envelope import read_fields
 from app.platforms.alipay.answers import parse_node, split_members
 from app.routes.json import loads
+from config.reason_files import load_reasons
 from tests.fuzz import by_hand
 from tests.payments import alipay_hand, wechat_hand
+from tests.payments.bank import batch, files_hand
 
 CORPUS = Path(__file__).parent / "corpus"
 FORM = "application/x-www-form-urlencoded"
@@ -169,6 +176,89 @@ def _fields(data: bytes) -> dict[str, str]:
     return fields
 
 
+# -- The bank ---------------------------------------------------------------------------------
+
+_reasons = ReasonTable(load_reasons("bank"))
+# Signatures in headers are broken elsewhere; what has been kept is read without them.
+_bank = CallbackReader(
+    merchant_id=files_hand.CORP,
+    base_url="https://gjj.example.org/callbacks/bank/",
+    seals=None,  # type: ignore[arg-type]
+    reasons=_reasons,
+)
+_RESULTS_NAME = f"DKR_{files_hand.CORP}_20261124_0001.txt"
+_ASKED = {"D2026112400000001": 10000, "D2026112400000002": 20000}
+
+
+def _bank_event(data: bytes) -> ChannelEvent:
+    endpoint = "mandate" if b"mandate.changed" in data else "payment"
+    return _bank.read(
+        RawCallback(endpoint=endpoint, content_type="", headers={}, body=data, is_kept=True)
+    )
+
+
+def _check_bank(data: bytes, event: ChannelEvent) -> None:
+    said = by_hand.read_json(by_hand.decode_json(data), _unique)
+    assert said["merchant_id"] == files_hand.CORP
+    if event.topic is EventTopic.MANDATE:
+        assert said["event"] == "mandate.changed"
+        assert event.mandate is not None
+        assert event.mandate.mandate_no == said["agreement_no"]
+        assert event.mandate.raw_code == said["state"]
+        return
+    assert (event.topic is EventTopic.PAYMENT) == (said.get("event") == "debit.result")
+    outcome = event.outcome
+    if outcome is None:
+        return
+    assert outcome.number == said["order_no"]
+    assert type(said["actual_fen"]) is type(said["amount_fen"]) is int
+    assert 0 <= said["actual_fen"] <= said["amount_fen"]
+    assert (outcome.amount_fen or 0) == said["actual_fen"]
+    if outcome.kind is OutcomeKind.SUCCEEDED:
+        assert (said["state"], said["orig_code"] in ("00", "A6")) == ("SUCCEEDED", True)
+        assert said["actual_fen"] > 0
+    if outcome.kind is OutcomeKind.FAILED:
+        assert (said["state"], said["actual_fen"]) == ("FAILED", 0)
+
+
+def _bank_results(data: bytes) -> list[LineResult]:
+    head = batch.head(2, 30000)
+    file, content = files_hand.of_bank(_RESULTS_NAME, data)
+    reader = AnswerReader(files_hand.standard(), files_hand.KEYS, "results", file, content, head)
+    places = {number: place for place, number in enumerate(_ASKED, 1)}
+    found = read_results(
+        reader,
+        _reasons,
+        head,
+        lambda numbers: {
+            each: AskedLine(place=places[each], amount_fen=_ASKED[each])
+            for each in numbers
+            if each in _ASKED
+        },
+    )
+    return list(found.lines())
+
+
+def _check_results(data: bytes, found: list[LineResult]) -> None:
+    *rows, rest = data.decode("gb18030").split("\r\n")
+    first, *details, last = (row.split("|") for row in rows)
+    assert rest == ""
+    assert first[:4] == ["H", "DKR", "20261124", "0001"]
+    assert first[6:] == ["CNY", files_hand.CORP, "1.0"]
+    taken = [int(detail[5]) for detail in details]
+    totals = [str(len(details)), str(sum(taken))]
+    assert first[4:6] == last[1:3] == totals
+    before = data[: data.rindex(b"T|")]
+    assert last == ["T", *totals, files_hand.sm3(before)]
+    numbers = [detail[2] for detail in details]
+    assert len(set(numbers)) == len(numbers)
+    assert [each.outcome.number for each in found] == numbers
+    for each, fen, detail in zip(found, taken, details, strict=True):
+        assert fen in (0, _ASKED[each.outcome.number])
+        assert (each.outcome.kind is OutcomeKind.SUCCEEDED) == (detail[3] in ("00", "A6"))
+        assert (each.outcome.amount_fen or 0) == fen
+
+
 # -- JSON -------------------------------------------------------------------------------------
 
 
@@ -246,6 +336,28 @@ _FIELDS = (
     *(b"\nreq_info=", b"\nout_refund_no=R1", b"45.00", b"4500", b"\xc3\xa9", b"]]>", b"-1", b"1e3"),
 )
 
+_NOTICE = (
+    *_JSON,
+    *(b'"FAILED"', b'"SUCCEEDED"', b'"PROCESSING"', b'"00"', b'"64"', b'"42"', b"50000", b"50001"),
+    *(b'"actual_fen": ', b'"state": ', b'"orig_code": ', b"true", b"1.0", b"mandate.changed"),
+)
+_RESULTS = (
+    *(
+        b"|",
+        b"\r\n",
+        b"\n",
+        b"\r",
+        b"T|",
+        b"D|",
+        b"H|",
+        b"|00|",
+        b"|64|",
+        b"|42|",
+        b"\x81\x30\x81\x30",
+    ),
+    *(b"10000", b"20000", b"0", b"D2026112400000001", b"D2026112400000002", b"\xff", b"\x8f\x7c"),
+)
+
 TARGETS = {
     "wechat_xml": Target(read_fields, Unreadable, _check_xml, _XML),
     "wechat_notice": Target(_wechat_event, CallbackRejected, _check_wechat, _XML),
@@ -263,5 +375,7 @@ TARGETS = {
         _FIELDS,
     ),
     "alipay_answer": Target(_answer, (ValueError, RecursionError), _check_answer, _JSON),
+    "bank_notice": Target(_bank_event, CallbackRejected, _check_bank, _NOTICE),
+    "bank_results": Target(_bank_results, BatchFileRefused, _check_results, _RESULTS),
     "strict_json": Target(loads, BadRequest, _check_strict, _JSON),
 }

@@ -130,6 +130,15 @@ GROWING: dict[str, dict[str, Callable[[int], bytes]]] = {
         "quotes": lambda n: b'{"a":"' + b'\\"' * n + b'"}',
         "no end": lambda n: b'{"a":"' + b"\\" * n,
     },
+    "bank_notice": {
+        "members": lambda n: b"{%s}" % b",".join(b'"a%d":1' % number for number in range(n)),
+        "depth": lambda n: b"[" * n + b"]" * n,
+        "digits": lambda n: b'{"a":' + b"1" * 10 * n + b"}",
+    },
+    "bank_results": {
+        "lines": lambda n: b"H|DKR|20261124|0001|1|1|CNY|898312345678|1.0\r\n" + b"D\r\n" * n,
+        "one long line": lambda n: b"H|" * n,
+    },
     "strict_json": {
         "members": lambda n: b"{%s}" % b",".join(b'"a%d":1' % number for number in range(n)),
         "depth": lambda n: b"[" * n + b"]" * n,

@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from app.domain.ports import PaymentRequest, RefundRequest
+from app.domain.ports.payments import PaymentRequest, RefundRequest
 from app.payments.alipay.channel import AlipayPay
 from app.payments.reasons import ReasonTable
 from config.reason_files import load_reasons

@@ -16,18 +16,12 @@ import requests
 from flask import Flask, Response, request
 
 from app.connectors.logins.registry import build_logins
-from app.domain.ports import (
-    CallbackRejected,
-    ChannelEvent,
-    LoginPlatform,
-    Outcome,
-    OutcomeKind,
-    PaymentRequest,
-    RawCallback,
-    Reason,
-    RefundRequest,
-)
+from app.domain.ports.callbacks import CallbackRejected, ChannelEvent, RawCallback
+from app.domain.ports.logins import LoginPlatform
+from app.domain.ports.outcomes import Outcome, OutcomeKind, Reason
+from app.domain.ports.payments import PaymentRequest, RefundRequest
 from app.payments.registry import build_channels
+from config.bank_layout_files import load_bank_layout
 from config.reason_files import load_reasons
 from config.settings import Settings
 from sandbox.alipay.server import create_gateway as create_alipay
@@ -209,9 +203,13 @@ def open_side(name: str, data_dir: Path) -> Iterator[Side]:
             Side(
                 name=name,
                 gateway=gateway,
-                channel=build_channels(settings, load_reasons=load_reasons, now=now).paying[name],
+                channel=build_channels(
+                    settings, load_reasons=load_reasons, load_layout=load_bank_layout, now=now
+                ).paying[name],
                 login=build_logins(settings, now=now)[name],
-                hasty=build_channels(hasty, load_reasons=load_reasons, now=now).paying[name],
+                hasty=build_channels(
+                    hasty, load_reasons=load_reasons, load_layout=load_bank_layout, now=now
+                ).paying[name],
                 payer=gateway.control("payers", balance_fen=100_000_000)["payer"],
             )
         )

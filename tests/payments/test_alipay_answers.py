@@ -10,7 +10,8 @@ from datetime import timedelta
 import pytest
 from cryptography.hazmat.primitives.hashes import MD5, SHA1
 
-from app.domain.ports import Outcome, OutcomeKind, PaymentRequest, Reason
+from app.domain.ports.outcomes import Outcome, OutcomeKind, Reason
+from app.domain.ports.payments import PaymentRequest
 from app.payments.alipay.channel import AlipayPay
 from tests.payments import alipay_hand as hand
 from tests.payments.wire import (

@@ -12,7 +12,7 @@ import pytest
 
 from app.connectors.logins.alipay import AlipayLogin
 from app.domain.errors import ChannelTrouble
-from app.domain.ports import LoginRefused
+from app.domain.ports.logins import LoginRefused
 from tests.payments import alipay_hand as hand
 from tests.payments.wire import (
     Answer,

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from app.domain.ports import Outcome, OutcomeKind, Reason
+from app.domain.ports.outcomes import Outcome, OutcomeKind, Reason
 from app.payments.alipay.channel import AlipayPay
 from app.payments.reasons import ReasonTable
 from config.reason_files import load_reasons

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from app.domain.ports import OutcomeKind, Reason
+from app.domain.ports.outcomes import OutcomeKind, Reason
 from app.payments.alipay.channel import AlipayPay
 from app.payments.reasons import ReasonTable
 from config.reason_files import load_reasons

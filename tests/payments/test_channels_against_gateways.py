@@ -12,7 +12,9 @@ from datetime import UTC, datetime
 import pytest
 
 from app.domain.errors import ChannelTrouble
-from app.domain.ports import EventTopic, LoginRefused, Outcome, OutcomeKind, Reason
+from app.domain.ports.callbacks import EventTopic
+from app.domain.ports.logins import LoginRefused
+from app.domain.ports.outcomes import Outcome, OutcomeKind, Reason
 from tests.payments.sides import GATEWAYS, PAID_FEN, TROUBLES, Side, open_side
 
 

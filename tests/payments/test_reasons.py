@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.domain.ports import OutcomeKind, Reason
+from app.domain.ports.outcomes import OutcomeKind, Reason
 from app.payments.reasons import ReasonTable
 from config.reason_files import ReasonFileError, load_reasons, parse_reasons
 

@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.domain.ports import Outcome, OutcomeKind, PaymentRequest, Reason, RefundRequest
+from app.domain.ports.outcomes import Outcome, OutcomeKind, Reason
+from app.domain.ports.payments import PaymentRequest, RefundRequest
 from app.payments.wechat.channel import WeChatPay
 from tests.payments import wechat_hand as hand
 from tests.payments.wire import (

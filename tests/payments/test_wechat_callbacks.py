@@ -11,15 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.domain.ports import (
-    CallbackRejected,
-    ChannelEvent,
-    EventTopic,
-    Outcome,
-    OutcomeKind,
-    RawCallback,
-    Reason,
-)
+from app.domain.ports.callbacks import CallbackRejected, ChannelEvent, EventTopic, RawCallback
+from app.domain.ports.outcomes import Outcome, OutcomeKind, Reason
 from tests.payments import wechat_hand as hand
 
 CHANNEL = hand.channel()

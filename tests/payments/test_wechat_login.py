@@ -14,7 +14,7 @@ import pytest
 
 from app.connectors.logins.wechat import WeChatLogin
 from app.domain.errors import ChannelTrouble
-from app.domain.ports import LoginRefused
+from app.domain.ports.logins import LoginRefused
 from tests.payments import wechat_hand as hand
 from tests.payments.wire import (
     Answer,

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 import wechatpy.pay.api.order
 
-from app.domain.ports import OutcomeKind, PaymentRequest, Reason, RefundRequest
+from app.domain.ports.outcomes import OutcomeKind, Reason
+from app.domain.ports.payments import PaymentRequest, RefundRequest
 from app.payments.reasons import ReasonTable
 from app.payments.wechat.channel import WeChatPay
 from app.payments.wechat.signing import is_genuine

@@ -16,7 +16,8 @@ from pydantic import SecretStr
 from werkzeug.serving import make_server
 
 from app.db import db
-from app.domain.ports import Channels, LoginPlatform, Ports
+from app.domain.ports import Channels, Ports
+from app.domain.ports.logins import LoginPlatform
 from app.factory import create_app
 from app.metrics import count_callback
 from config.settings import AlipaySettings, Settings, WeChatSettings

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from app.domain.ports import Document, NoDocumentWriter, Ports
+from app.domain.ports import Ports
+from app.domain.ports.documents import Document, NoDocumentWriter
 from tests.conftest import MovableClock
 from tests.routes.callers import API, Caller, Doors, on_sqlite_only
 

@@ -8,7 +8,8 @@ import pytest
 from apiflask import APIFlask
 from sqlalchemy.exc import OperationalError
 
-from app.domain.ports import ChannelEvent, EventTopic, Ports, RawCallback
+from app.domain.ports import Ports
+from app.domain.ports.callbacks import ChannelEvent, EventTopic, RawCallback
 from tests.routes.callers import API, Doors
 from tests.simulated_channel import SimulatedChannel
 

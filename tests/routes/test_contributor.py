@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from app.domain.ports import Outcome, OutcomeKind, Reason
+from app.domain.ports.outcomes import Outcome, OutcomeKind, Reason
 from app.domain.staff.models import Role
 from tests.conftest import MovableClock
 from tests.domain.people import eighteen

@@ -15,18 +15,15 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from app.domain.ports import (
+from app.domain.ports.callbacks import (
     CallbackRejected,
     CallbackReply,
     ChannelEvent,
     EventTopic,
-    Outcome,
-    OutcomeKind,
-    PaymentRequest,
     RawCallback,
-    Reason,
-    RefundRequest,
 )
+from app.domain.ports.outcomes import Outcome, OutcomeKind, Reason
+from app.domain.ports.payments import PaymentRequest, RefundRequest
 from tests.simulation.world import Violation, World
 
 FAULTS = {

@@ -22,7 +22,8 @@ from app.domain.deposits.queries import DepositView
 from app.domain.deposits.rules import AccountNotUsable, IdempotencyKeyReused, YearlyCapExceeded
 from app.domain.errors import Conflict
 from app.domain.inquiries.operations import release_refund
-from app.domain.ports import Ports, RawCallback
+from app.domain.ports import Ports
+from app.domain.ports.callbacks import RawCallback
 from app.domain.refunds import operations as refunds
 from app.domain.refunds.models import RefundReason, RefundState
 from app.domain.refunds.queries import list_refunds

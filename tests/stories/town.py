@@ -30,6 +30,7 @@ from app.domain.verification import verify_books
 from app.factory import build_vault, create_app, new_number
 from app.payments.registry import build_channels
 from config.agreement_text_files import load_agreement_texts
+from config.bank_layout_files import load_bank_layout
 from config.chart import load_chart
 from config.reason_files import load_reasons
 from config.settings import AlipaySettings, Settings, WeChatSettings
@@ -222,7 +223,9 @@ def open_town(engine: Engine, data_dir: Path) -> Iterator[Town]:
             now=clock.now,
             new_number=new_number,
             vault=build_vault(settings),
-            channels=build_channels(settings, load_reasons=load_reasons, now=clock.now),
+            channels=build_channels(
+                settings, load_reasons=load_reasons, load_layout=load_bank_layout, now=clock.now
+            ),
             logins=build_logins(settings, now=clock.now),
             agreement_texts=load_agreement_texts(),
             documents=build_documents(settings),

@@ -10,7 +10,7 @@ from fontTools.ttLib import TTCollection, TTFont, TTLibError
 from fpdf import FPDF
 from fpdf.enums import WrapMode
 
-from app.domain.ports import Document, DocumentsUnavailable
+from app.domain.ports.documents import Document, DocumentsUnavailable
 
 log = logging.getLogger(__name__)
 

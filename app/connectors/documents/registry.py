@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.connectors.documents.pdf import PdfWriter
-from app.domain.ports import DocumentWriter, NoDocumentWriter
+from app.domain.ports.documents import DocumentWriter, NoDocumentWriter
 
 if TYPE_CHECKING:
     from config.settings import Settings

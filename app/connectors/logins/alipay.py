@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from app.domain.errors import ChannelTrouble
-from app.domain.ports import LoginRefused
+from app.domain.ports.logins import LoginRefused
 from app.platforms.alipay.client import OAUTH_TOKEN, AlipayClient
 from app.platforms.alipay.keys import AlipayKeys
 from app.platforms.http import NoVerdict, Refused

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from app.connectors.logins.alipay import AlipayLogin
 from app.connectors.logins.wechat import WeChatLogin
-from app.domain.ports import LoginPlatform
+from app.domain.ports.logins import LoginPlatform
 
 if TYPE_CHECKING:
     from config.settings import Settings

@@ -15,7 +15,8 @@ import requests
 from wechatpy.client import WeChatClient as Sdk
 
 from app.domain.errors import ChannelTrouble
-from app.domain.ports import LoginRefused, Reason
+from app.domain.ports.logins import LoginRefused
+from app.domain.ports.outcomes import Reason
 from app.platforms.http import GuardedSession, NoVerdict
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from app.domain.agreements.queries import SignedText, get_signed_text
 from app.domain.calendar import local_iso
-from app.domain.ports import Document, Ports
+from app.domain.ports import Ports
+from app.domain.ports.documents import Document
 
 _PLATFORM_TEXTS = {"wechat": "微信小程序", "alipay": "支付宝小程序"}
 

@@ -18,16 +18,15 @@ from sqlalchemy.orm import Session
 
 from app.domain.base import rows_changed, table_of
 from app.domain.callbacks.models import CallbackResult, ChannelCallback
-from app.domain.ports import (
+from app.domain.ports import Ports
+from app.domain.ports.callbacks import (
     CallbackRejected,
     CallbackReply,
     ChannelEvent,
     EventTopic,
-    Outcome,
-    OutcomeKind,
-    Ports,
     RawCallback,
 )
+from app.domain.ports.outcomes import Outcome, OutcomeKind
 from app.domain.refunds.models import IN_FLIGHT, Refund
 from app.domain.settlement import Effect
 from app.domain.settlement.payments import apply_payment, credit_plain_payments
@@ -126,6 +125,7 @@ def _apply_again(ports: Ports, row: Row[Any]) -> None:
         content_type=row.content_type,
         headers={},
         body=ports.vault.open_bytes(row.body, context=EVIDENCE),
+        is_kept=True,
     )
     event = ports.channels.calling_back[row.channel].read_callback(raw)
 

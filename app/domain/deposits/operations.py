@@ -26,7 +26,9 @@ from app.domain.errors import Invalid
 from app.domain.payment_orders.models import OrderState, PaymentOrder
 from app.domain.payment_orders.rules import FIRST_QUERY_AFTER, PAYABLE_FOR
 from app.domain.policy.queries import Policy
-from app.domain.ports import Outcome, OutcomeKind, PaymentRequest, PhonePayments, Ports, Reason
+from app.domain.ports import Ports
+from app.domain.ports.outcomes import Outcome, OutcomeKind, Reason
+from app.domain.ports.payments import PaymentRequest, PhonePayments
 
 ACCOUNT = table_of(Account)
 ORDER = table_of(PaymentOrder)

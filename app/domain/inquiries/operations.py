@@ -24,14 +24,9 @@ from app.domain.payment_orders.rules import (
     UNDECIDED_AFTER,
     next_query_at,
 )
-from app.domain.ports import (
-    Outcome,
-    OutcomeKind,
-    PhonePayments,
-    Ports,
-    Reason,
-    RefundRequest,
-)
+from app.domain.ports import Ports
+from app.domain.ports.outcomes import Outcome, OutcomeKind, Reason
+from app.domain.ports.payments import PhonePayments, RefundRequest
 from app.domain.refunds.models import IN_FLIGHT, Refund, RefundState
 from app.domain.refunds.operations import approve_refund
 from app.domain.settlement import Effect

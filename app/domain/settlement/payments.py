@@ -29,7 +29,7 @@ from app.domain.ledger.models import Code, EntryKind, JournalEntry
 from app.domain.ledger.operations import Posting, post, post_all
 from app.domain.ledger.rules import Line
 from app.domain.payment_orders.models import OPEN_STATES, ORDER_STATES, OrderState, PaymentOrder
-from app.domain.ports import Outcome, OutcomeKind, Reason
+from app.domain.ports.outcomes import Outcome, OutcomeKind, Reason
 from app.domain.settlement import Effect
 from app.domain.subsidies.operations import grant_opening
 

@@ -17,7 +17,7 @@ from app.domain.ledger.operations import BalanceTooLow, post, release_hold
 from app.domain.ledger.rules import Line
 from app.domain.payment_orders.models import OrderState, PaymentOrder
 from app.domain.payment_orders.rules import next_query_at
-from app.domain.ports import Outcome, OutcomeKind, Reason
+from app.domain.ports.outcomes import Outcome, OutcomeKind, Reason
 from app.domain.refunds.models import REFUND_STATES, Refund, RefundState
 from app.domain.settlement import Effect
 from app.domain.subsidies.operations import reverse_opening

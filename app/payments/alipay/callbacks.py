@@ -11,15 +11,8 @@ import re
 from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
-from app.domain.ports import (
-    CallbackRejected,
-    ChannelEvent,
-    EventTopic,
-    Outcome,
-    OutcomeKind,
-    RawCallback,
-    Reason,
-)
+from app.domain.ports.callbacks import CallbackRejected, ChannelEvent, EventTopic, RawCallback
+from app.domain.ports.outcomes import Outcome, OutcomeKind, Reason
 from app.payments.alipay.amounts import read_yuan
 from app.payments.reasons import ReasonTable
 from app.payments.values import Unreadable, read_number, read_spaced_time

@@ -11,16 +11,9 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from app.domain.ports import (
-    CallbackReply,
-    ChannelEvent,
-    Outcome,
-    OutcomeKind,
-    PaymentRequest,
-    RawCallback,
-    Reason,
-    RefundRequest,
-)
+from app.domain.ports.callbacks import CallbackReply, ChannelEvent, RawCallback
+from app.domain.ports.outcomes import Outcome, OutcomeKind, Reason
+from app.domain.ports.payments import PaymentRequest, RefundRequest
 from app.payments.alipay.amounts import read_yuan, to_yuan
 from app.payments.alipay.callbacks import PAYMENT_ENDPOINT, CallbackReader
 from app.payments.asking import Asker

@@ -15,15 +15,8 @@ from collections.abc import Mapping
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.padding import PKCS7
 
-from app.domain.ports import (
-    CallbackRejected,
-    ChannelEvent,
-    EventTopic,
-    Outcome,
-    OutcomeKind,
-    RawCallback,
-    Reason,
-)
+from app.domain.ports.callbacks import CallbackRejected, ChannelEvent, EventTopic, RawCallback
+from app.domain.ports.outcomes import Outcome, OutcomeKind, Reason
 from app.payments.reasons import ReasonTable
 from app.payments.values import MESSAGE_LENGTH, Unreadable, read_number, read_spaced_time
 from app.payments.wechat.envelope import booked_fen, read_compact_time, read_fen, read_fields

@@ -13,16 +13,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from app.domain.calendar import SHANGHAI
-from app.domain.ports import (
-    CallbackReply,
-    ChannelEvent,
-    Outcome,
-    OutcomeKind,
-    PaymentRequest,
-    RawCallback,
-    Reason,
-    RefundRequest,
-)
+from app.domain.ports.callbacks import CallbackReply, ChannelEvent, RawCallback
+from app.domain.ports.outcomes import Outcome, OutcomeKind, Reason
+from app.domain.ports.payments import PaymentRequest, RefundRequest
 from app.payments.asking import Asker
 from app.payments.reasons import ReasonTable
 from app.payments.values import MESSAGE_LENGTH, Unreadable, read_number, read_spaced_time

@@ -14,7 +14,7 @@ from typing import Any
 import requests
 from wechatpy.pay import WeChatPay as Sdk
 
-from app.domain.ports import Reason
+from app.domain.ports.outcomes import Reason
 from app.payments.values import Unreadable
 from app.payments.wechat.envelope import read_fields
 from app.payments.wechat.signing import is_genuine, keep_key_out_of_logs

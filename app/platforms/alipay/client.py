@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from alipay import AliPay as Sdk
 
 from app.domain.calendar import SHANGHAI
-from app.domain.ports import Reason
+from app.domain.ports.outcomes import Reason
 from app.platforms.alipay.answers import Node, parse_node, read_text, split_members
 from app.platforms.alipay.keys import AlipayKeys
 from app.platforms.http import GuardedSession, NoVerdict, Refused

@@ -13,7 +13,7 @@ from sqlalchemy import update
 from app.domain.base import table_of
 from app.domain.contributors.models import Account, AccountStatus
 from app.domain.payment_orders.models import OrderState
-from app.domain.ports import Outcome, OutcomeKind, Reason
+from app.domain.ports.outcomes import Outcome, OutcomeKind, Reason
 from app.domain.settlement import Effect
 from app.domain.settlement.payments import credit_plain_payments
 from tests.builders import an_account

@@ -9,7 +9,7 @@ import pytest
 from app.domain.deposits.operations import record_prepared
 from app.domain.deposits.rules import IdempotencyKeyReused
 from app.domain.payment_orders.models import OrderState, PaymentOrder
-from app.domain.ports import Outcome, OutcomeKind, Reason
+from app.domain.ports.outcomes import Outcome, OutcomeKind, Reason
 from tests.builders import an_account
 from tests.fund import Fund
 

@@ -18,7 +18,7 @@ from app.domain.errors import Invalid, NotFound
 from app.domain.inquiries.operations import resolve_orders
 from app.domain.payment_orders.models import OrderState, PaymentOrder
 from app.domain.policy.rules import NoPolicyValue, ProgrammeNotInForce
-from app.domain.ports import Outcome, OutcomeKind, Reason
+from app.domain.ports.outcomes import Outcome, OutcomeKind, Reason
 from tests.builders import an_account
 from tests.fund import Fund, in_shanghai
 

@@ -11,7 +11,7 @@ from sqlalchemy import update
 from app.domain.base import table_of
 from app.domain.inquiries.operations import resolve_orders
 from app.domain.payment_orders.models import OrderState, PaymentOrder
-from app.domain.ports import Outcome, OutcomeKind, Reason
+from app.domain.ports.outcomes import Outcome, OutcomeKind, Reason
 from tests.builders import an_account
 from tests.fund import Fund
 

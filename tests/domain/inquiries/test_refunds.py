@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from app.domain.inquiries.operations import resolve_refunds
-from app.domain.ports import Outcome, OutcomeKind, Reason
+from app.domain.ports.outcomes import Outcome, OutcomeKind, Reason
 from app.domain.refunds.models import RefundState
 from app.domain.refunds.operations import approve_refund
 from app.domain.settlement import Effect

@@ -10,7 +10,7 @@ from sqlalchemy import event, func, select, update
 from app.domain.base import table_of
 from app.domain.contributors.models import Account, AccountStatus, LoginIdentity, Platform
 from app.domain.contributors.operations import enrol
-from app.domain.ports import LoginRefused
+from app.domain.ports.logins import LoginRefused
 from app.domain.sessions.models import LinkAttempt, SessionToken
 from app.domain.sessions.operations import (
     AccountFrozen,

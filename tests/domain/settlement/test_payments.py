@@ -14,7 +14,7 @@ from app.domain.contributors.models import Account, AccountStatus
 from app.domain.inquiries.operations import resolve_orders
 from app.domain.ledger.models import JournalEntry
 from app.domain.payment_orders.models import OrderState, PaymentOrder
-from app.domain.ports import Outcome, OutcomeKind, Reason
+from app.domain.ports.outcomes import Outcome, OutcomeKind, Reason
 from app.domain.settlement import Effect
 from app.domain.settlement.payments import apply_close, apply_payment
 from tests.builders import an_account

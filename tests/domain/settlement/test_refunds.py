@@ -6,7 +6,7 @@ import pytest
 
 from app.domain.account_overview import account_overview
 from app.domain.ledger.models import Hold
-from app.domain.ports import Outcome, OutcomeKind, Reason
+from app.domain.ports.outcomes import Outcome, OutcomeKind, Reason
 from app.domain.refunds.models import RefundState
 from app.domain.settlement import Effect
 from app.domain.settlement.refunds import apply_refund
