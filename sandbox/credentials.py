@@ -55,7 +55,7 @@ def issue_credentials(data_dir: Path) -> Credentials:
     """Return the credentials kept in `data_dir`, made if there are none yet.
 
     All gateways may start at once: whoever comes second finds what the first has made. A channel
-    that the file does not know yet is added to it.
+    or a number of WeChat's that the file does not know yet is added to it.
     """
     data_dir = data_dir.resolve()
     data_dir.mkdir(parents=True, exist_ok=True)
@@ -64,8 +64,7 @@ def issue_credentials(data_dir: Path) -> Credentials:
         path = data_dir / CREDENTIALS_FILE
         kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         issued = dict(kept)
-        if "wechat" not in issued:
-            issued["wechat"] = _issue_wechat()
+        issued["wechat"] = {**_issue_wechat(), **issued.get("wechat", {})}
         if "alipay" not in issued:
             _issue_pairs(data_dir, _ALIPAY_PAIRS)
             issued["alipay"] = _issue_alipay(data_dir)
@@ -94,6 +93,7 @@ def _issue_wechat() -> dict[str, str]:
         "LIANJIAO_WECHAT_APP_SECRET": secrets.token_hex(16),
         "LIANJIAO_WECHAT_MERCHANT_ID": "1" + _digits(9),
         "LIANJIAO_WECHAT_API_KEY": secrets.token_hex(16),
+        "LIANJIAO_WECHAT_PLAN_ID": "1" + _digits(5),
     }
 
 

@@ -13,6 +13,8 @@ from tests.sandbox.gateways import RunningGateway
 
 ORDER = "D2026112400000000000000000000001"
 REFUND = "R2026112400000000000000000000001"
+CONTRACT = "M2026112400000000000000000000001"
+DEBIT = "P2026112400000000000000000000001"
 
 
 def text_to_sign(fields: Mapping[str, str], key: str) -> bytes:
@@ -47,6 +49,7 @@ class WeChatMerchant:
         self.app_secret = issued["LIANJIAO_WECHAT_APP_SECRET"]
         self.merchant_id = issued["LIANJIAO_WECHAT_MERCHANT_ID"]
         self.key = issued["LIANJIAO_WECHAT_API_KEY"]
+        self.plan_id = issued["LIANJIAO_WECHAT_PLAN_ID"]
 
     def send(self, call: str, body: bytes) -> requests.Response:
         return requests.post(self.gateway.url + call, data=body, timeout=10, allow_redirects=False)
@@ -110,3 +113,40 @@ class WeChatMerchant:
             **changes,
         }
         return self.ask("secapi/pay/refund", **fields)
+
+    def signing(self, notify_url: str, /, **changes: str | int | None) -> dict[str, str | int]:
+        """Return the extraData with which the person is sent to sign."""
+        fields: dict[str, str | int | None] = {
+            "appid": self.app_id,
+            "mch_id": self.merchant_id,
+            "plan_id": self.plan_id,
+            "contract_code": CONTRACT,
+            "request_serial": 1795485600000,
+            "contract_display_account": "测试用户",
+            "notify_url": notify_url,
+            "timestamp": 1795485600,
+            **changes,
+        }
+        kept = {name: value for name, value in fields.items() if value is not None}
+        make = hmac_sha256 if kept.get("sign_type") == "HMAC-SHA256" else md5
+        return {**kept, "sign": make({name: str(value) for name, value in kept.items()}, self.key)}
+
+    def sign_contract(self, payer: str, notify_url: str, /, **changes: str | int | None) -> str:
+        """Return the contract_id of a contract that the person has signed."""
+        extra_data = self.signing(notify_url, **changes)
+        return self.gateway.control("contracts/sign", payer=payer, extra_data=extra_data)[
+            "contract_id"
+        ]
+
+    def debit(self, contract_id: str, notify_url: str, /, **changes: str) -> dict[str, str]:
+        fields = {
+            "body": "住房公积金缴存",
+            "out_trade_no": DEBIT,
+            "total_fee": "10000",
+            "spbill_create_ip": "203.0.113.7",
+            "notify_url": notify_url,
+            "trade_type": "PAP",
+            "contract_id": contract_id,
+            **changes,
+        }
+        return self.ask("pay/pappayapply", **fields)
