@@ -7,74 +7,64 @@ import sqlite3
 from sandbox.wechat.accounts import beijing, merchant_balance
 from sandbox.wechat.orders import Orders
 
+_TRADES = (
+    "SELECT *, (SELECT COALESCE(SUM(amount_fen), 0) FROM refund WHERE"
+    " refund.out_trade_no = trade.out_trade_no AND refund.state = 'SUCCESS')"
+    " AS refunded_fen FROM trade ORDER BY rowid"
+)
+_DEBITS = (
+    "SELECT debit.*, amount_fen, state FROM debit JOIN trade USING (out_trade_no)"
+    " ORDER BY debit.rowid"
+)
+
 
 def books_view(books: sqlite3.Connection, orders: Orders) -> dict[str, object]:
     """Return everything that happened, oldest first."""
-    trades = books.execute(
-        "SELECT *, (SELECT COALESCE(SUM(amount_fen), 0) FROM refund WHERE"
-        " refund.out_trade_no = trade.out_trade_no AND refund.state = 'SUCCESS')"
-        " AS refunded_fen FROM trade ORDER BY rowid"
-    ).fetchall()
     return {
-        "trades": [
-            {
-                "out_trade_no": trade["out_trade_no"],
-                "reference": trade["transaction_id"],
-                "payer": trade["openid"],
-                "amount_fen": trade["amount_fen"],
-                "refunded_fen": trade["refunded_fen"],
-                "state": orders.trade_state(trade),
-                "created_at": _instant(trade["created_at"]),
-                "paid_at": _instant(trade["paid_at"]),
-            }
-            for trade in trades
-        ],
-        "refunds": [
-            {
-                "out_refund_no": refund["out_refund_no"],
-                "out_trade_no": refund["out_trade_no"],
-                "reference": refund["refund_id"],
-                "amount_fen": refund["amount_fen"],
-                "state": refund["state"],
-            }
-            for refund in books.execute("SELECT * FROM refund ORDER BY rowid")
-        ],
+        "trades": [_trade(row, orders.trade_state(row)) for row in books.execute(_TRADES)],
+        "refunds": [_refund(row) for row in books.execute("SELECT * FROM refund ORDER BY rowid")],
         "payers": [
             {"payer": payer["openid"], "balance_fen": payer["balance_fen"]}
             for payer in books.execute("SELECT * FROM payer ORDER BY rowid")
         ],
         "contracts": [
-            {
-                "contract_code": contract["contract_code"],
-                "contract_id": contract["contract_id"],
-                "plan_id": contract["plan_id"],
-                "payer": contract["openid"],
-                "state": contract["state"],
-                "mode": contract["mode"],
-                "signed_at": _instant(contract["signed_at"]),
-                "expires_at": _instant(contract["expires_at"]),
-                "ended_at": _instant(contract["ended_at"]),
-            }
-            for contract in books.execute("SELECT * FROM contract ORDER BY rowid")
+            _contract(row) for row in books.execute("SELECT * FROM contract ORDER BY rowid")
         ],
-        "debits": [
-            {
-                "out_trade_no": debit["out_trade_no"],
-                "contract_id": debit["contract_id"],
-                "amount_fen": debit["amount_fen"],
-                "state": debit["state"],
-                "code": debit["code"],
-                "due_at": _instant(debit["due_at"]),
-                "decided_at": _instant(debit["decided_at"]),
-            }
-            for debit in books.execute(
-                "SELECT debit.*, amount_fen, state FROM debit JOIN trade USING (out_trade_no)"
-                " ORDER BY debit.rowid"
-            )
-        ],
+        "debits": [_debit(row) for row in books.execute(_DEBITS)],
         "merchant_balance_fen": merchant_balance(books),
     }
 
 
-def _instant(seconds: int | None) -> str | None:
-    return None if seconds is None else beijing(seconds).isoformat()
+def _trade(trade: sqlite3.Row, state: str) -> dict[str, object]:
+    return {
+        "out_trade_no": trade["out_trade_no"],
+        "reference": trade["transaction_id"],
+        "payer": trade["openid"],
+        "amount_fen": trade["amount_fen"],
+        "refunded_fen": trade["refunded_fen"],
+        "state": state,
+        **_moments(trade, "created_at", "paid_at"),
+    }
+
+
+def _refund(refund: sqlite3.Row) -> dict[str, object]:
+    names = ("out_refund_no", "out_trade_no", "amount_fen", "state")
+    return {"reference": refund["refund_id"], **{name: refund[name] for name in names}}
+
+
+def _contract(contract: sqlite3.Row) -> dict[str, object]:
+    names = ("contract_code", "contract_id", "plan_id", "state", "mode")
+    return {
+        "payer": contract["openid"],
+        **{name: contract[name] for name in names},
+        **_moments(contract, "signed_at", "expires_at", "ended_at"),
+    }
+
+
+def _debit(debit: sqlite3.Row) -> dict[str, object]:
+    names = ("out_trade_no", "contract_id", "amount_fen", "state", "code")
+    return {**{name: debit[name] for name in names}, **_moments(debit, "due_at", "decided_at")}
+
+
+def _moments(row: sqlite3.Row, *names: str) -> dict[str, str | None]:
+    return {name: None if row[name] is None else beijing(row[name]).isoformat() for name in names}
