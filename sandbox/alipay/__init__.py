@@ -6,7 +6,7 @@
 | `door.py` | requests read, their signatures and public parameters checked |
 | `checks.py` | refusals, and `biz_content` read strictly |
 | `answers.py` | answers written in changing shapes and signed |
-| `signing.py` | the texts to sign, SHA256withRSA |
+| `signing.py` | the texts to sign |
 | `trades.py` | trades: created, asked for, paid by the wallet, closed |
 | `refunds.py` | refunds, and cancelling a trade |
 | `accounts.py` | the tables, and the money of payers and of the seller |

@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from sandbox.alipay.accounts import Merchant, new_notify_id, refunded_fen, spaced, yuan
 from sandbox.alipay.door import CODECS
-from sandbox.alipay.signing import notice_text, sign
+from sandbox.alipay.signing import notice_text
+from sandbox.keys import sign
 
 RETRY_SECONDS = (240, 600, 600, 3600, 7200, 21600, 54000)
 

@@ -25,7 +25,6 @@ from sandbox.alipay.checks import MESSAGES, DoorRefusal, Refusal
 from sandbox.alipay.door import Call, Door, Message, read_message
 from sandbox.alipay.login import Login
 from sandbox.alipay.refunds import Refunds
-from sandbox.alipay.signing import read_private_key, read_public_key
 from sandbox.alipay.trades import Trades, find_trade
 from sandbox.books import Books, open_books
 from sandbox.clock import Clock
@@ -36,6 +35,7 @@ from sandbox.credentials import (
     issue_credentials,
 )
 from sandbox.deliveries import Deliveries, Parcel
+from sandbox.keys import read_private_key, read_public_key
 from sandbox.trouble import Trouble, Troubles, play_transport_trouble
 
 REFUND = "alipay.trade.refund"

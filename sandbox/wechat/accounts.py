@@ -10,6 +10,8 @@ import sqlite3
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+
 from sandbox.clock import SHANGHAI, Clock
 
 SCHEMA = """
@@ -124,13 +126,17 @@ CREATE INDEX IF NOT EXISTS announcement_contract ON announcement (contract_id);
 
 @dataclass(frozen=True)
 class Merchant:
-    """Who we serve: one merchant with one mini-program."""
+    """Who we serve: one merchant with one mini-program; and the keys of both sides for API v3."""
 
     app_id: str
     app_secret: str
     merchant_id: str
     api_key: str
     plan_id: str
+    serial_no: str
+    merchant_key: RSAPublicKey
+    platform_key_id: str
+    platform_key: RSAPrivateKey
 
 
 @dataclass(frozen=True)

@@ -151,7 +151,7 @@ class Debits:
             or not announcement["first_day"] <= day_of(now) <= announcement["last_day"]
             or beijing(now).hour not in DEBIT_HOURS
         ):
-            raise Refusal("INVALID_REQUEST", "未发送预扣费通知，或不在可扣费期内")
+            raise Refusal("INVALID_REQUEST", "需要先下发扣费前通知才能扣费")
         if amount_fen > announcement["amount_fen"]:
             raise Refusal("RULE_LIMIT", "扣款金额高于预扣费通知的金额")
         return _Timing(now, announcement["id"])

@@ -19,8 +19,13 @@ from sandbox.control import (
     read_whole,
     wallet_calls,
 )
-from sandbox.credentials import issue_credentials
+from sandbox.credentials import (
+    WECHAT_MERCHANT_PUBLIC_KEY,
+    WECHAT_PLATFORM_PRIVATE_KEY,
+    issue_credentials,
+)
 from sandbox.deliveries import Deliveries, Parcel
+from sandbox.keys import read_private_key, read_public_key
 from sandbox.trouble import Trouble, Troubles, play_transport_trouble
 from sandbox.wechat import contracts, debits, notices
 from sandbox.wechat.accounts import (
@@ -32,6 +37,7 @@ from sandbox.wechat.accounts import (
     new_number,
     seconds_now,
 )
+from sandbox.wechat.announcements import Announcements
 from sandbox.wechat.checks import CALLS
 from sandbox.wechat.contracts import Contracts, find_contract
 from sandbox.wechat.debits import Debits, find_debit
@@ -40,6 +46,7 @@ from sandbox.wechat.orders import Orders, find_trade
 from sandbox.wechat.protocol import PayCalls
 from sandbox.wechat.refunds import Refunds
 from sandbox.wechat.signing import Malformed, read_xml
+from sandbox.wechat.v3 import NOTIFY, V3Calls
 from sandbox.wechat.views import books_view
 
 _LOGIN = "sns/jscode2session"
@@ -51,7 +58,7 @@ class WeChatGateway:
     def __init__(self, books: Books, clock: Clock, merchant: Merchant, rules: Rules) -> None:
         self.clock = clock
         self.troubles = Troubles(
-            {*CALLS, _LOGIN},
+            {*CALLS, _LOGIN, NOTIFY},
             {contracts.SIGN: contracts.SIGN_KINDS, debits.OUTCOME: debits.OUTCOME_KINDS},
         )
         self.deliveries = Deliveries(
@@ -75,6 +82,7 @@ class WeChatGateway:
             debits=self._debits,
             debit_trouble=lambda: self.troubles.take(debits.OUTCOME),
         )
+        self.v3 = V3Calls(clock, merchant, Announcements(books, clock, merchant))
         clock.when_moved(self.settle)
 
     def close(self) -> None:
@@ -207,16 +215,8 @@ def create_gateway(data_dir: Path, clock: Clock, rules: Rules | None = None) -> 
 
     The gateway itself is `app.extensions["gateway"]`; close it when the app is done with.
     """
-    issued = issue_credentials(data_dir).wechat
-    merchant = Merchant(
-        app_id=issued["LIANJIAO_WECHAT_APP_ID"],
-        app_secret=issued["LIANJIAO_WECHAT_APP_SECRET"],
-        merchant_id=issued["LIANJIAO_WECHAT_MERCHANT_ID"],
-        api_key=issued["LIANJIAO_WECHAT_API_KEY"],
-        plan_id=issued["LIANJIAO_WECHAT_PLAN_ID"],
-    )
     books = open_books(data_dir / "wechat.sqlite", SCHEMA)
-    gateway = WeChatGateway(books, clock, merchant, rules or Rules())
+    gateway = WeChatGateway(books, clock, _read_merchant(data_dir), rules or Rules())
     app = Flask("sandbox.wechat", static_folder=None)
     app.extensions["gateway"] = gateway
     own = {
@@ -229,6 +229,11 @@ def create_gateway(data_dir: Path, clock: Clock, rules: Rules | None = None) -> 
     def settle_before() -> None:
         gateway.settle()
 
+    _add_addresses(app, gateway)
+    return app
+
+
+def _add_addresses(app: Flask, gateway: WeChatGateway) -> None:
     def answer_call() -> Response:
         call, body = request.path[1:], request.get_data()
         trouble = gateway.troubles.take(call)
@@ -239,10 +244,35 @@ def create_gateway(data_dir: Path, clock: Clock, rules: Rules | None = None) -> 
         trouble = gateway.troubles.take(_LOGIN)
         return play_transport_trouble(trouble, lambda: gateway.log_in(query, trouble))
 
+    def announce(contract_id: str) -> Response:
+        trouble = gateway.troubles.take(NOTIFY)
+        path, body = request.full_path.rstrip("?"), request.get_data()
+        return play_transport_trouble(
+            trouble,
+            lambda: gateway.v3.notify(contract_id, path, request.headers, body, trouble),
+        )
+
     for call in sorted(CALLS):
         app.add_url_rule(f"/{call}", call, answer_call, methods=["POST"])
     app.add_url_rule(f"/{_LOGIN}", _LOGIN, answer_login, methods=["GET"])
-    return app
+    notify = "/v3/papay/contracts/<contract_id>/notify"
+    app.add_url_rule(notify, NOTIFY, announce, methods=["POST"])
+
+
+def _read_merchant(data_dir: Path) -> Merchant:
+    credentials = issue_credentials(data_dir)
+    issued, issued_v3 = credentials.wechat, credentials.wechat_v3
+    return Merchant(
+        app_id=issued["LIANJIAO_WECHAT_APP_ID"],
+        app_secret=issued["LIANJIAO_WECHAT_APP_SECRET"],
+        merchant_id=issued["LIANJIAO_WECHAT_MERCHANT_ID"],
+        api_key=issued["LIANJIAO_WECHAT_API_KEY"],
+        plan_id=issued["LIANJIAO_WECHAT_PLAN_ID"],
+        serial_no=issued_v3["LIANJIAO_WECHAT_MERCHANT_SERIAL_NO"],
+        merchant_key=read_public_key(data_dir / WECHAT_MERCHANT_PUBLIC_KEY),
+        platform_key_id=issued_v3["LIANJIAO_WECHAT_PLATFORM_PUBLIC_KEY_ID"],
+        platform_key=read_private_key(data_dir / WECHAT_PLATFORM_PRIVATE_KEY),
+    )
 
 
 def _is_accepted(status: int, body: bytes) -> bool:

@@ -31,6 +31,9 @@ def books_view(books: sqlite3.Connection, orders: Orders) -> dict[str, object]:
             _contract(row) for row in books.execute("SELECT * FROM contract ORDER BY rowid")
         ],
         "debits": [_debit(row) for row in books.execute(_DEBITS)],
+        "announcements": [
+            _announcement(row) for row in books.execute("SELECT * FROM announcement ORDER BY id")
+        ],
         "merchant_balance_fen": merchant_balance(books),
     }
 
@@ -64,6 +67,15 @@ def _contract(contract: sqlite3.Row) -> dict[str, object]:
 def _debit(debit: sqlite3.Row) -> dict[str, object]:
     names = ("out_trade_no", "contract_id", "amount_fen", "state", "code")
     return {**{name: debit[name] for name in names}, **_moments(debit, "due_at", "decided_at")}
+
+
+def _announcement(announcement: sqlite3.Row) -> dict[str, object]:
+    names = ("contract_id", "amount_fen", "first_day", "last_day")
+    return {
+        **{name: announcement[name] for name in names},
+        "is_used": bool(announcement["is_used"]),
+        **_moments(announcement, "announced_at"),
+    }
 
 
 def _moments(row: sqlite3.Row, *names: str) -> dict[str, str | None]:
