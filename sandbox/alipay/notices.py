@@ -103,6 +103,35 @@ def trade_notice(
     return _form({**fields, "sign": _sign(fields, merchant.gateway_key)})
 
 
+def agreement_notice(
+    books: sqlite3.Connection, agreement: sqlite3.Row, merchant: Merchant, now: int
+) -> bytes:
+    """Return the notice of an agreement signed or ended."""
+    is_signed = agreement["state"] == "NORMAL"
+    fields = {
+        "notify_time": spaced(now),
+        "notify_type": "dut_user_sign" if is_signed else "dut_user_unsign",
+        "notify_id": new_notify_id(books, now),
+        "app_id": merchant.app_id,
+        "auth_app_id": merchant.app_id,
+        "charset": agreement["charset"],
+        "version": "1.0",
+        "sign_type": "RSA2",
+        "agreement_no": agreement["agreement_no"],
+        "external_agreement_no": agreement["external_agreement_no"],
+        "alipay_open_id": agreement["open_id"],
+        "personal_product_code": agreement["product"],
+        "sign_scene": agreement["sign_scene"],
+        "status": agreement["state"],
+    }
+    if is_signed:
+        fields["sign_time"] = fields["valid_time"] = spaced(agreement["signed_at"])
+        fields["invalid_time"] = spaced(agreement["expires_at"])
+    else:
+        fields["unsign_time"] = spaced(agreement["ended_at"])
+    return _form({**fields, "sign": _sign(fields, merchant.gateway_key)})
+
+
 def forged_payment(
     books: sqlite3.Connection,
     trade: sqlite3.Row,
