@@ -16,5 +16,6 @@
 | `accounts.py` | the tables, and the money of payers and of the merchant |
 | `notices.py` | notices, true and forged |
 | `bills.py` | the bill and the fund-flow bill |
+| `messages.py` | access tokens and subscribe messages |
 | `login.py` | `jscode2session` |
 """

@@ -27,7 +27,7 @@ from sandbox.credentials import (
 from sandbox.deliveries import Deliveries, Parcel
 from sandbox.keys import read_private_key, read_public_key
 from sandbox.trouble import Trouble, Troubles, play_transport_trouble
-from sandbox.wechat import contracts, debits, notices
+from sandbox.wechat import contracts, debits, messages, notices
 from sandbox.wechat.accounts import (
     SCHEMA,
     Merchant,
@@ -42,6 +42,7 @@ from sandbox.wechat.checks import CALLS
 from sandbox.wechat.contracts import Contracts, find_contract
 from sandbox.wechat.debits import Debits, find_debit
 from sandbox.wechat.login import Login
+from sandbox.wechat.messages import Messages
 from sandbox.wechat.orders import Orders, find_trade
 from sandbox.wechat.protocol import PayCalls
 from sandbox.wechat.refunds import Refunds
@@ -58,7 +59,7 @@ class WeChatGateway:
     def __init__(self, books: Books, clock: Clock, merchant: Merchant, rules: Rules) -> None:
         self.clock = clock
         self.troubles = Troubles(
-            {*CALLS, _LOGIN, NOTIFY},
+            {*CALLS, *messages.CALLS, _LOGIN, NOTIFY},
             {contracts.SIGN: contracts.SIGN_KINDS, debits.OUTCOME: debits.OUTCOME_KINDS},
         )
         self.deliveries = Deliveries(
@@ -69,6 +70,7 @@ class WeChatGateway:
         self._orders = Orders(books, clock, merchant, rules, self._announce_payment)
         self._refunds = Refunds(books, clock, rules, self._announce_refund)
         self._login = Login(books, clock, merchant)
+        self._messages = Messages(books, clock, merchant)
         self._contracts = Contracts(books, clock, merchant, rules, self._announce_contract)
         self._debits = Debits(books, clock, self._orders, self._announce_debit)
         self._calls = PayCalls(
@@ -101,10 +103,16 @@ class WeChatGateway:
         """Answer one signed call."""
         return self._calls.answer(call, body, trouble)
 
-    def log_in(self, query: Mapping[str, str], trouble: Trouble | None) -> Response:
-        """Answer `jscode2session`; it is not signed."""
+    def answer_program(
+        self, call: str, query: Mapping[str, str], body: bytes, trouble: Trouble | None
+    ) -> Response:
+        """Answer a call of the mini-program's: log-in or message; it is not signed."""
         kind = trouble.kind if trouble else ""
-        answer = {} if kind == "error" else self._login.session(query)
+        answer: dict[str, object] = {}
+        if kind != "error" and call == _LOGIN:
+            answer = self._login.session(query)
+        elif kind != "error":
+            answer = self._messages.answer(call, query, body)
         if trouble is not None and kind in {"error", "error_after"}:
             code = trouble.text("code", "")
             message = trouble.text("message", "system error")
@@ -187,6 +195,8 @@ class WeChatGateway:
             "/contracts/change": self._contracts.change,
             "/plans/change": self._contracts.change_plan,
             "/debits/finish": self._debits.finish,
+            "/messages/consent": self._messages.consent,
+            "/messages/inbox": self._messages.inbox,
         }
 
     def _sign(self, given: Mapping[str, object]) -> Mapping[str, object]:
@@ -239,10 +249,12 @@ def _add_addresses(app: Flask, gateway: WeChatGateway) -> None:
         trouble = gateway.troubles.take(call)
         return play_transport_trouble(trouble, lambda: gateway.answer(call, body, trouble))
 
-    def answer_login() -> Response:
-        query = request.args.to_dict()
-        trouble = gateway.troubles.take(_LOGIN)
-        return play_transport_trouble(trouble, lambda: gateway.log_in(query, trouble))
+    def answer_program() -> Response:
+        call, query, body = request.path[1:], request.args.to_dict(), request.get_data()
+        trouble = gateway.troubles.take(call)
+        return play_transport_trouble(
+            trouble, lambda: gateway.answer_program(call, query, body, trouble)
+        )
 
     def announce(contract_id: str) -> Response:
         trouble = gateway.troubles.take(NOTIFY)
@@ -254,7 +266,10 @@ def _add_addresses(app: Flask, gateway: WeChatGateway) -> None:
 
     for call in sorted(CALLS):
         app.add_url_rule(f"/{call}", call, answer_call, methods=["POST"])
-    app.add_url_rule(f"/{_LOGIN}", _LOGIN, answer_login, methods=["GET"])
+    for call in (_LOGIN, messages.TOKEN):
+        app.add_url_rule(f"/{call}", call, answer_program, methods=["GET"])
+    for call in (messages.STABLE_TOKEN, messages.SEND):
+        app.add_url_rule(f"/{call}", call, answer_program, methods=["POST"])
     notify = "/v3/papay/contracts/<contract_id>/notify"
     app.add_url_rule(notify, NOTIFY, announce, methods=["POST"])
 
