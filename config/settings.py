@@ -24,6 +24,7 @@ class WeChatSettings(BaseSettings):
     app_secret: SecretStr
     merchant_id: str
     api_key: SecretStr = Field(description="API v2 key, 32 characters")
+    plan_id: str = Field(default="", description="委托代扣 plan; empty: no debits through WeChat")
     pay_base_url: str = "https://api.mch.weixin.qq.com/"
     api_base_url: str = "https://api.weixin.qq.com/"
     client_cert_file: Path | None = None

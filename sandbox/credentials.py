@@ -20,6 +20,10 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 CREDENTIALS_FILE = "credentials.json"
+WECHAT_MERCHANT_PRIVATE_KEY = "wechat-merchant-private.pem"
+WECHAT_MERCHANT_PUBLIC_KEY = "wechat-merchant-public.pem"
+WECHAT_PLATFORM_PRIVATE_KEY = "wechat-platform-private.pem"
+WECHAT_PLATFORM_PUBLIC_KEY = "wechat-platform-public.pem"
 ALIPAY_APP_PRIVATE_KEY = "alipay-app-private.pem"
 ALIPAY_APP_PUBLIC_KEY = "alipay-app-public.pem"
 ALIPAY_GATEWAY_PRIVATE_KEY = "alipay-gateway-private.pem"
@@ -32,6 +36,10 @@ BANK_SFTP_CLIENT_KEY = "bank-sftp-client"
 BANK_SFTP_HOST_KEY = "bank-sftp-host"
 """The keys of SSH: the private one under this name, the public one with `.pub` after it."""
 
+_WECHAT_PAIRS = (
+    (WECHAT_MERCHANT_PRIVATE_KEY, WECHAT_MERCHANT_PUBLIC_KEY),
+    (WECHAT_PLATFORM_PRIVATE_KEY, WECHAT_PLATFORM_PUBLIC_KEY),
+)
 _ALIPAY_PAIRS = (
     (ALIPAY_APP_PRIVATE_KEY, ALIPAY_APP_PUBLIC_KEY),
     (ALIPAY_GATEWAY_PRIVATE_KEY, ALIPAY_GATEWAY_PUBLIC_KEY),
@@ -47,6 +55,8 @@ class Credentials:
     """The environment variables of the product, by channel."""
 
     wechat: Mapping[str, str]
+    wechat_v3: Mapping[str, str]
+    """What API v3 needs besides; no process is started with it unasked."""
     alipay: Mapping[str, str]
     bank: Mapping[str, str]
 
@@ -55,7 +65,7 @@ def issue_credentials(data_dir: Path) -> Credentials:
     """Return the credentials kept in `data_dir`, made if there are none yet.
 
     All gateways may start at once: whoever comes second finds what the first has made. A channel
-    that the file does not know yet is added to it.
+    or a number of WeChat's that the file does not know yet is added to it.
     """
     data_dir = data_dir.resolve()
     data_dir.mkdir(parents=True, exist_ok=True)
@@ -64,8 +74,10 @@ def issue_credentials(data_dir: Path) -> Credentials:
         path = data_dir / CREDENTIALS_FILE
         kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         issued = dict(kept)
-        if "wechat" not in issued:
-            issued["wechat"] = _issue_wechat()
+        issued["wechat"] = {**_issue_wechat(), **issued.get("wechat", {})}
+        if "wechat_v3" not in issued:
+            _issue_pairs(data_dir, _WECHAT_PAIRS)
+            issued["wechat_v3"] = _issue_wechat_v3(data_dir)
         if "alipay" not in issued:
             _issue_pairs(data_dir, _ALIPAY_PAIRS)
             issued["alipay"] = _issue_alipay(data_dir)
@@ -85,7 +97,12 @@ def read_credentials(data_dir: Path) -> Credentials:
         FileNotFoundError: nothing was.
     """
     kept = json.loads((data_dir / CREDENTIALS_FILE).read_text(encoding="utf-8"))
-    return Credentials(wechat=kept["wechat"], alipay=kept["alipay"], bank=kept["bank"])
+    return Credentials(
+        wechat=kept["wechat"],
+        wechat_v3=kept["wechat_v3"],
+        alipay=kept["alipay"],
+        bank=kept["bank"],
+    )
 
 
 def _issue_wechat() -> dict[str, str]:
@@ -94,6 +111,16 @@ def _issue_wechat() -> dict[str, str]:
         "LIANJIAO_WECHAT_APP_SECRET": secrets.token_hex(16),
         "LIANJIAO_WECHAT_MERCHANT_ID": "1" + _digits(9),
         "LIANJIAO_WECHAT_API_KEY": secrets.token_hex(16),
+        "LIANJIAO_WECHAT_PLAN_ID": "1" + _digits(5),
+    }
+
+
+def _issue_wechat_v3(data_dir: Path) -> dict[str, str]:
+    return {
+        "LIANJIAO_WECHAT_MERCHANT_SERIAL_NO": secrets.token_hex(20).upper(),
+        "LIANJIAO_WECHAT_MERCHANT_PRIVATE_KEY_FILE": str(data_dir / WECHAT_MERCHANT_PRIVATE_KEY),
+        "LIANJIAO_WECHAT_PLATFORM_PUBLIC_KEY_ID": "PUB_KEY_ID_01" + _digits(29),
+        "LIANJIAO_WECHAT_PLATFORM_PUBLIC_KEY_FILE": str(data_dir / WECHAT_PLATFORM_PUBLIC_KEY),
     }
 
 

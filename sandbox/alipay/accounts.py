@@ -67,6 +67,30 @@ CREATE TABLE IF NOT EXISTS refund (
     PRIMARY KEY (trade_no, out_request_no)
 );
 CREATE INDEX IF NOT EXISTS refund_finished ON refund (finished_at);
+CREATE TABLE IF NOT EXISTS agreement (
+    agreement_no TEXT PRIMARY KEY,
+    external_agreement_no TEXT NOT NULL UNIQUE,  -- the merchant's own
+    open_id TEXT NOT NULL REFERENCES payer (open_id),
+    product TEXT NOT NULL CHECK (product IN ('CYCLE_PAY_AUTH_P', 'GENERAL_WITHHOLDING_P')),
+    sign_scene TEXT NOT NULL,
+    notify_url TEXT NOT NULL,
+    charset TEXT NOT NULL,
+    period_type TEXT NOT NULL,             -- this and the next five: 周期扣款 only
+    period INTEGER NOT NULL,
+    next_due TEXT NOT NULL,                -- yyyy-MM-dd in Beijing
+    single_fen INTEGER NOT NULL,
+    total_fen INTEGER,
+    total_payments INTEGER,
+    state TEXT NOT NULL CHECK (state IN ('NORMAL', 'UNSIGN', 'STOP')),
+    signed_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    ended_at INTEGER
+);
+CREATE TABLE IF NOT EXISTS debit (         -- what makes a trade one under an agreement
+    trade_no TEXT PRIMARY KEY REFERENCES trade (trade_no),
+    agreement_no TEXT NOT NULL REFERENCES agreement (agreement_no),
+    due_at INTEGER NOT NULL
+);
 """
 
 
@@ -94,6 +118,12 @@ class Rules:
     """Whether a trade that is closed unpaid sends a TRADE_CLOSED notice; products differ."""
     timestamp_tolerance_seconds: int | None = 600
     """How far a request's timestamp may be off; None: any well-formed one will do."""
+    cycle_limit_fen: int = 100_00
+    """The most that one debit of 周期扣款 may take."""
+    cycle_window_days: int = 5
+    """How many days before its due day a debit of 周期扣款 may be taken."""
+    withholding_limit_fen: int = 500_000
+    """The most that one debit of 商家扣款 may take."""
     signs_refusals: bool = True
     """Whether refusals at the door are signed; that of an unknown application never is."""
     plain_answers: bool = False

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from sandbox.alipay.signing import sign
+from sandbox.keys import sign
 
 CERTIFICATE_SN = "8ac24517ae0a2acb9aa31fbbf9b9c771"
 

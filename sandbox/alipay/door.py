@@ -12,8 +12,9 @@ from urllib.parse import parse_qsl
 
 from sandbox.alipay.accounts import Merchant, Rules, read_spaced, seconds_now
 from sandbox.alipay.checks import Content, DoorRefusal, read_content
-from sandbox.alipay.signing import is_signed, request_text
+from sandbox.alipay.signing import request_text
 from sandbox.clock import Clock
+from sandbox.keys import is_signed
 
 CODECS: Mapping[str, str] = {"utf-8": "utf-8", "gbk": "gb18030", "gb2312": "gb18030"}
 """The charsets of the protocol, in lower case, and what Python calls them."""

@@ -10,7 +10,7 @@ from sandbox.alipay.accounts import Merchant, next_number, seconds_now, spaced
 from sandbox.alipay.checks import Refusal
 from sandbox.books import Books
 from sandbox.clock import Clock
-from sandbox.control import Refused
+from sandbox.control import Refused, read_text, read_whole
 
 CODE_SECONDS = 180
 _TOKEN_SECONDS = 15 * 86400
@@ -34,6 +34,18 @@ class Login:
                 (open_id, self._merchant.app_id, logon_id, balance_fen),
             )
         return open_id
+
+    def change_payer(self, given: Mapping[str, object]) -> Mapping[str, object]:
+        """Control call: put so much into a wallet, or leave only so much in it."""
+        balance_fen = read_whole(given, "balance_fen", least=0)
+        with self._books.transaction() as books:
+            changed = books.execute(
+                "UPDATE payer SET balance_fen = ? WHERE open_id = ?",
+                (balance_fen, read_text(given, "payer")),
+            )
+        if changed.rowcount == 0:
+            raise Refused("没有这个用户")
+        return {}
 
     def new_code(self, payer: str) -> str:
         """Return a code good for one log-in within three minutes.

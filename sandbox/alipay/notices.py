@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from sandbox.alipay.accounts import Merchant, new_notify_id, refunded_fen, spaced, yuan
 from sandbox.alipay.door import CODECS
-from sandbox.alipay.signing import notice_text, sign
+from sandbox.alipay.signing import notice_text
+from sandbox.keys import sign
 
 RETRY_SECONDS = (240, 600, 600, 3600, 7200, 21600, 54000)
 
@@ -99,6 +100,35 @@ def trade_notice(
             "refund_fee": yuan(refunded_fen(books, trade["trade_no"])),
             "gmt_refund": f"{spaced(refund['finished_at'])}.000",
         }
+    return _form({**fields, "sign": _sign(fields, merchant.gateway_key)})
+
+
+def agreement_notice(
+    books: sqlite3.Connection, agreement: sqlite3.Row, merchant: Merchant, now: int
+) -> bytes:
+    """Return the notice of an agreement signed or ended."""
+    is_signed = agreement["state"] == "NORMAL"
+    fields = {
+        "notify_time": spaced(now),
+        "notify_type": "dut_user_sign" if is_signed else "dut_user_unsign",
+        "notify_id": new_notify_id(books, now),
+        "app_id": merchant.app_id,
+        "auth_app_id": merchant.app_id,
+        "charset": agreement["charset"],
+        "version": "1.0",
+        "sign_type": "RSA2",
+        "agreement_no": agreement["agreement_no"],
+        "external_agreement_no": agreement["external_agreement_no"],
+        "alipay_open_id": agreement["open_id"],
+        "personal_product_code": agreement["product"],
+        "sign_scene": agreement["sign_scene"],
+        "status": agreement["state"],
+    }
+    if is_signed:
+        fields["sign_time"] = fields["valid_time"] = spaced(agreement["signed_at"])
+        fields["invalid_time"] = spaced(agreement["expires_at"])
+    else:
+        fields["unsign_time"] = spaced(agreement["ended_at"])
     return _form({**fields, "sign": _sign(fields, merchant.gateway_key)})
 
 

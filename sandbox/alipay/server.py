@@ -13,29 +13,30 @@ from sandbox.alipay.accounts import (
     SCHEMA,
     Merchant,
     Rules,
-    beijing,
     move_seller,
-    refunded_fen,
     seconds_now,
     seller_balance,
 )
+from sandbox.alipay.agreements import Agreements
 from sandbox.alipay.answers import Answers
 from sandbox.alipay.bills import Bills
 from sandbox.alipay.checks import MESSAGES, DoorRefusal, Refusal
+from sandbox.alipay.debits import OUTCOME, OUTCOME_KINDS, PAY, Debits
 from sandbox.alipay.door import Call, Door, Message, read_message
 from sandbox.alipay.login import Login
 from sandbox.alipay.refunds import Refunds
-from sandbox.alipay.signing import read_private_key, read_public_key
 from sandbox.alipay.trades import Trades, find_trade
+from sandbox.alipay.views import books_view
 from sandbox.books import Books, open_books
 from sandbox.clock import Clock
-from sandbox.control import Refused, control_blueprint, read_text, read_whole, wallet_calls
+from sandbox.control import OwnCall, Refused, control_blueprint, read_text, read_whole, wallet_calls
 from sandbox.credentials import (
     ALIPAY_APP_PUBLIC_KEY,
     ALIPAY_GATEWAY_PRIVATE_KEY,
     issue_credentials,
 )
 from sandbox.deliveries import Deliveries, Parcel
+from sandbox.keys import read_private_key, read_public_key
 from sandbox.trouble import Trouble, Troubles, play_transport_trouble
 
 REFUND = "alipay.trade.refund"
@@ -60,10 +61,20 @@ class AlipayGateway:
         self._answers = Answers(merchant.gateway_key, plain=rules.plain_answers)
         self._trades = Trades(books, clock, merchant, rules, self._announce)
         self._refunds = Refunds(books, clock, merchant, rules, self._trades, self._announce)
+        self._agreements = Agreements(
+            books, clock, merchant, rules, self._door, self._announce_agreement
+        )
+        self._debits = Debits(
+            books, clock, rules, self._trades, lambda: self.troubles.take(OUTCOME)
+        )
         self._login = Login(books, clock, merchant)
         self.bills = Bills(books, clock, merchant)
         self._calls: dict[str, Callable[[Call], dict[str, object]]] = {
             "alipay.trade.create": self._trades.create,
+            PAY: self._debits.pay,
+            "alipay.user.agreement.query": self._agreements.query,
+            "alipay.user.agreement.unsign": self._agreements.unsign,
+            "alipay.user.agreement.executionplan.modify": self._agreements.modify,
             "alipay.trade.query": self._trades.query,
             "alipay.trade.close": self._trades.close,
             "alipay.trade.cancel": self._refunds.cancel,
@@ -72,7 +83,7 @@ class AlipayGateway:
             BILL: self._bill_address,
             LOGIN: lambda call: self._login.token(call.fields),
         }
-        self.troubles = Troubles({*self._calls, BILL_FILES})
+        self.troubles = Troubles({*self._calls, BILL_FILES}, {OUTCOME: OUTCOME_KINDS})
         self.deliveries = Deliveries(
             books, clock, self.troubles, notices.RETRY_SECONDS, _is_accepted
         )
@@ -84,6 +95,8 @@ class AlipayGateway:
 
     def settle(self) -> None:
         """Let happen what only time brings about."""
+        self._agreements.settle()
+        self._debits.settle()
         self._trades.close_expired()
 
     # Protocol
@@ -160,7 +173,28 @@ class AlipayGateway:
         content_type = notices.content_type(trade)
         self.deliveries.send(topic, trade["out_trade_no"], trade["notify_url"], body, content_type)
 
+    def _announce_agreement(
+        self, books: sqlite3.Connection, agreement: sqlite3.Row, url: str
+    ) -> None:
+        if url:
+            now = seconds_now(self.clock)
+            body = notices.agreement_notice(books, agreement, self._merchant, now)
+            number, content_type = agreement["agreement_no"], notices.content_type(agreement)
+            self.deliveries.send("agreement", number, url, body, content_type)
+
     # Control
+
+    def own_calls(self) -> dict[str, OwnCall]:
+        """Return the control calls that only Alipay has."""
+        return {
+            "/merchant/payout": self.pay_out,
+            "/merchant/address": self._agreements.set_application_url,
+            "/bills/spoil": self.spoil_bill,
+            "/payers/change": self._login.change_payer,
+            "/agreements/sign": self._agreements.sign,
+            "/agreements/change": self._agreements.change,
+            "/debits/finish": self._debits.finish,
+        }
 
     def new_payer(self, balance_fen: int) -> str:
         return self._login.new_payer(balance_fen)
@@ -178,43 +212,7 @@ class AlipayGateway:
 
     def books_view(self) -> Mapping[str, object]:
         with self._books.transaction() as books:
-            trades = books.execute("SELECT * FROM trade ORDER BY rowid").fetchall()
-            back_fen = {row["trade_no"]: refunded_fen(books, row["trade_no"]) for row in trades}
-            refunds = books.execute(
-                "SELECT refund.*, out_trade_no FROM refund JOIN trade USING (trade_no)"
-                " ORDER BY refund.rowid"
-            ).fetchall()
-            payers = books.execute("SELECT * FROM payer ORDER BY rowid").fetchall()
-            merchant_fen = seller_balance(books)
-        return {
-            "trades": [
-                {
-                    "out_trade_no": trade["out_trade_no"],
-                    "reference": trade["trade_no"] if trade["paid_at"] is not None else None,
-                    "payer": trade["open_id"],
-                    "amount_fen": trade["amount_fen"],
-                    "refunded_fen": back_fen[trade["trade_no"]],
-                    "state": self._trades.status(trade),
-                    "created_at": beijing(trade["created_at"]).isoformat(),
-                    "paid_at": trade["paid_at"] and beijing(trade["paid_at"]).isoformat(),
-                }
-                for trade in trades
-            ],
-            "refunds": [
-                {
-                    "out_refund_no": refund["out_request_no"],
-                    "out_trade_no": refund["out_trade_no"],
-                    "reference": refund["trade_no"],
-                    "amount_fen": refund["amount_fen"],
-                    "state": refund["state"],
-                }
-                for refund in refunds
-            ],
-            "payers": [
-                {"payer": payer["open_id"], "balance_fen": payer["balance_fen"]} for payer in payers
-            ],
-            "merchant_balance_fen": merchant_fen,
-        }
+            return books_view(books, self._trades)
 
     def forge(self, out_trade_no: str, defect: str, fields: Mapping[str, str]) -> Parcel:
         with self._books.transaction() as books:
@@ -264,8 +262,7 @@ def create_gateway(data_dir: Path, clock: Clock, rules: Rules | None = None) -> 
     app.extensions["gateway"] = gateway
     own = {
         **wallet_calls(gateway),
-        "/merchant/payout": gateway.pay_out,
-        "/bills/spoil": gateway.spoil_bill,
+        **gateway.own_calls(),
     }
     app.register_blueprint(control_blueprint(gateway, own))
 

@@ -79,7 +79,7 @@ class Trades:
             self.close_expired()
             trade = find_trade(books, "out_trade_no", number)
             if trade is not None:
-                _check_repeat(trade, open_id, same)
+                check_repeat(trade, open_id, same)
                 return _numbers(trade)
             known = books.execute(
                 "SELECT 1 FROM payer WHERE open_id = ? AND app_id = ?",
@@ -96,7 +96,7 @@ class Trades:
                 (
                     trade_no,
                     number,
-                    _as_text(same),
+                    as_text(same),
                     open_id,
                     amount_fen,
                     subject,
@@ -217,20 +217,23 @@ class Trades:
             wallet = books.execute(
                 "SELECT balance_fen FROM payer WHERE open_id = ?", (payer,)
             ).fetchone()
-            amount_fen = trade["amount_fen"]
-            if wallet["balance_fen"] < amount_fen:
+            if wallet["balance_fen"] < trade["amount_fen"]:
                 raise Refused("余额不足")
-            fee_fen = self._rules.fee_fen(amount_fen)
-            move_payer(books, payer, -amount_fen)
-            move_seller(books, self._merchant, amount_fen - fee_fen)
-            books.execute(
-                "UPDATE trade SET state = 'TRADE_SUCCESS', paid_at = ?, fee_fen = ?"
-                " WHERE trade_no = ?",
-                (seconds_now(self._clock), fee_fen, trade_no),
-            )
-            paid = get_trade(books, trade_no)
-            self._announce(books, paid, None)
-            return paid
+            return self.book(books, trade, seconds_now(self._clock))
+
+    def book(self, books: sqlite3.Connection, trade: sqlite3.Row, at: int) -> sqlite3.Row:
+        """Move the money of a trade that its payer can pay, and return it paid."""
+        amount_fen, trade_no = trade["amount_fen"], trade["trade_no"]
+        fee_fen = self._rules.fee_fen(amount_fen)
+        move_payer(books, trade["open_id"], -amount_fen)
+        move_seller(books, self._merchant, amount_fen - fee_fen)
+        books.execute(
+            "UPDATE trade SET state = 'TRADE_SUCCESS', paid_at = ?, fee_fen = ? WHERE trade_no = ?",
+            (at, fee_fen, trade_no),
+        )
+        paid = get_trade(books, trade_no)
+        self._announce(books, paid, None)
+        return paid
 
 
 def find_trade(books: sqlite3.Connection, column: str, number: str) -> sqlite3.Row | None:
@@ -269,18 +272,18 @@ def _numbers(trade: sqlite3.Row) -> dict[str, object]:
     return {"out_trade_no": trade["out_trade_no"], "trade_no": trade["trade_no"]}
 
 
-def _as_text(content: Content) -> str:
+def as_text(content: Content) -> str:
     return json.dumps(content, ensure_ascii=False, sort_keys=True)
 
 
-def _check_repeat(trade: sqlite3.Row, open_id: str, content: Content) -> None:
+def check_repeat(trade: sqlite3.Row, open_id: str, content: Content) -> None:
     if trade["state"] == "TRADE_SUCCESS":
         raise Refusal("ACQ.TRADE_HAS_SUCCESS", "交易已被支付")
     if trade["state"] == "TRADE_CLOSED":
         raise Refusal("ACQ.TRADE_HAS_CLOSE", "交易已经关闭")
     if trade["open_id"] != open_id:
         raise Refusal("ACQ.TRADE_BUYER_NOT_MATCH", "交易买家不匹配")
-    if trade["content"] != _as_text(content):
+    if trade["content"] != as_text(content):
         raise Refusal("ACQ.CONTEXT_INCONSISTENT", "交易信息被篡改")
 
 

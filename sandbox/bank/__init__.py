@@ -4,7 +4,7 @@
 |---|---|
 | `server.py` | the bank put together, its addresses, its control calls |
 | `door.py` | requests let in: merchant, key, signature, time, nonce |
-| `signing.py` | the bytes to sign, RSA-SHA256, the headers |
+| `signing.py` | the bytes to sign, the headers |
 | `checks.py` | the fields of requests read strictly; cards and documents |
 | `codes.py` | the return codes, and the refusal that carries one |
 | `accounts.py` | the tables, times and numbers, the special account |

@@ -23,11 +23,11 @@ from sandbox.bank.layouts import (
     parse,
 )
 from sandbox.bank.outgoing import ACK_KINDS, MARKER, RESULT_KINDS, SIGNATURE, Outgoing
-from sandbox.bank.signing import is_signed
 from sandbox.books import Books
 from sandbox.clock import Clock
 from sandbox.control import Refused
 from sandbox.control import read_text as read_given
+from sandbox.keys import is_signed
 from sandbox.trouble import Trouble, Troubles
 
 LINE = "file/line"

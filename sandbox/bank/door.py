@@ -14,11 +14,11 @@ from sandbox.bank.signing import (
     NONCE,
     SIGNATURE,
     TIMESTAMP,
-    is_signed,
     signed_bytes,
 )
 from sandbox.books import Books
 from sandbox.clock import Clock
+from sandbox.keys import is_signed
 
 _NONCE = re.compile(r"[0-9A-Za-z]{16,64}")
 _TIMESTAMP = re.compile(r"[0-9]{10}")

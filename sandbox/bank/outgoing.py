@@ -10,8 +10,8 @@ from pathlib import Path
 from sandbox.bank.accounts import Merchant
 from sandbox.bank.layouts import ENCODING, Layout, Record, render
 from sandbox.bank.notices import forgers_key
-from sandbox.bank.signing import sign
 from sandbox.control import Refused
+from sandbox.keys import sign
 from sandbox.trouble import Trouble
 
 _TRANSPORT_KINDS = frozenset(

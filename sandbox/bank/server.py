@@ -30,13 +30,7 @@ from sandbox.bank.forgeries import forge
 from sandbox.bank.mandates import Mandates
 from sandbox.bank.payouts import Payouts
 from sandbox.bank.sftp import FileServer
-from sandbox.bank.signing import (
-    NONCE,
-    SIGNATURE,
-    read_private_key,
-    read_public_key,
-    signing_headers,
-)
+from sandbox.bank.signing import NONCE, SIGNATURE, signing_headers
 from sandbox.bank.views import books_view
 from sandbox.books import Books, open_books
 from sandbox.clock import Clock
@@ -50,6 +44,7 @@ from sandbox.credentials import (
     issue_credentials,
 )
 from sandbox.deliveries import Deliveries, Parcel
+from sandbox.keys import read_private_key, read_public_key
 from sandbox.trouble import (
     ANSWER_KINDS,
     TRANSPORT_KINDS,

@@ -8,8 +8,14 @@
 | `checks.py` | which fields each call needs and how they must look |
 | `orders.py` | orders, the wallet's payment, closing |
 | `refunds.py` | refunds |
+| `contracts.py` | 委托代扣: plans, contracts signed, asked for, ended |
+| `debits.py` | debits under a contract |
+| `announcements.py` | 预扣费通知, without which some plans let nothing be taken |
+| `v3.py` | the calls of API v3: headers checked, answers signed |
+| `views.py` | what the control API shows of the books |
 | `accounts.py` | the tables, and the money of payers and of the merchant |
 | `notices.py` | notices, true and forged |
 | `bills.py` | the bill and the fund-flow bill |
+| `messages.py` | access tokens and subscribe messages |
 | `login.py` | `jscode2session` |
 """

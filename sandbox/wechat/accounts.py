@@ -10,6 +10,8 @@ import sqlite3
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+
 from sandbox.clock import SHANGHAI, Clock
 
 SCHEMA = """
@@ -68,17 +70,73 @@ CREATE TABLE IF NOT EXISTS movement (      -- the merchant's account
     remark TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS movement_at ON movement (at);
+CREATE TABLE IF NOT EXISTS plan (          -- templates of 委托代扣 that the platform has approved
+    plan_id TEXT PRIMARY KEY,
+    mode TEXT NOT NULL CHECK (mode IN ('AFTER_24_HOURS', 'PRE_NOTICE', 'AT_ONCE')),
+    limit_fen INTEGER NOT NULL CHECK (limit_fen > 0),  -- of a single debit
+    termination_url TEXT NOT NULL          -- set in the back office; empty: that of the signing
+);
+CREATE TABLE IF NOT EXISTS contract (
+    contract_code TEXT PRIMARY KEY,        -- the merchant's own
+    content TEXT NOT NULL,                 -- what a repeat must not change, as JSON
+    contract_id TEXT UNIQUE,               -- the platform's; NULL: the person said no
+    plan_id TEXT NOT NULL REFERENCES plan (plan_id),
+    openid TEXT NOT NULL REFERENCES payer (openid),
+    display_account TEXT NOT NULL,
+    request_serial TEXT NOT NULL,
+    notify_url TEXT NOT NULL,
+    sign_type TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('DENIED', 'SIGNED', 'TERMINATED')),
+    signed_at INTEGER,
+    expires_at INTEGER,
+    hidden_until INTEGER NOT NULL DEFAULT 0,
+    is_told INTEGER NOT NULL DEFAULT 0,
+    ended_at INTEGER,
+    mode INTEGER NOT NULL DEFAULT 0,       -- contract_termination_mode
+    remark TEXT NOT NULL DEFAULT ''
+);
+CREATE INDEX IF NOT EXISTS contract_expires ON contract (state, expires_at);
+CREATE TABLE IF NOT EXISTS debit (         -- what makes a trade one of 委托代扣
+    out_trade_no TEXT PRIMARY KEY REFERENCES trade (out_trade_no),
+    contract_id TEXT NOT NULL REFERENCES contract (contract_id),
+    announcement INTEGER,                  -- that it was taken under, if it needs one
+    due_at INTEGER,                        -- NULL: when the platform's staff says so
+    wanted_code TEXT NOT NULL DEFAULT '',  -- what it is to end with, whatever the rules say
+    decided_at INTEGER,
+    code TEXT NOT NULL DEFAULT '',         -- err_code of one that failed
+    message TEXT NOT NULL DEFAULT '',
+    hidden_until INTEGER NOT NULL DEFAULT 0,
+    is_lost INTEGER NOT NULL DEFAULT 0,    -- while hidden, queries do not find it
+    is_told INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX IF NOT EXISTS debit_open ON debit (is_told, due_at);
+CREATE INDEX IF NOT EXISTS debit_contract ON debit (contract_id);
+CREATE TABLE IF NOT EXISTS announcement (  -- 预扣费通知
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    contract_id TEXT NOT NULL REFERENCES contract (contract_id),
+    amount_fen INTEGER NOT NULL CHECK (amount_fen > 0),
+    announced_at INTEGER NOT NULL,
+    first_day TEXT NOT NULL,               -- yyyymmdd in Beijing, both inclusive
+    last_day TEXT NOT NULL,
+    is_used INTEGER NOT NULL DEFAULT 0     -- a debit under it has succeeded
+);
+CREATE INDEX IF NOT EXISTS announcement_contract ON announcement (contract_id);
 """
 
 
 @dataclass(frozen=True)
 class Merchant:
-    """Who we serve: one merchant with one mini-program."""
+    """Who we serve: one merchant with one mini-program; and the keys of both sides for API v3."""
 
     app_id: str
     app_secret: str
     merchant_id: str
     api_key: str
+    plan_id: str
+    serial_no: str
+    merchant_key: RSAPublicKey
+    platform_key_id: str
+    platform_key: RSAPrivateKey
 
 
 @dataclass(frozen=True)
@@ -89,6 +147,10 @@ class Rules:
     """Handling fee; 6 is 0.60 %. Rounded half up to the fen."""
     close_wait_seconds: int = 0
     """How long after placing it an order cannot be closed; the real service asks for 300."""
+    debit_limit_fen: int = 500_000
+    """The most that one debit under a new plan may take."""
+    contract_days: int = 3650
+    """How long a contract is in force."""
 
     def fee_fen(self, amount_fen: int) -> int:
         return (amount_fen * self.fee_per_mille + 500) // 1000
@@ -112,6 +174,10 @@ def compact(seconds: int) -> str:
 
 def spaced(seconds: int) -> str:
     return beijing(seconds).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def day_of(seconds: int) -> str:
+    return beijing(seconds).strftime("%Y%m%d")
 
 
 def new_number(prefix: str, seconds: int, length: int) -> str:

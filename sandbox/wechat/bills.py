@@ -78,10 +78,15 @@ def write_bill(
     """
     lines = _Lines(merchant, rules, day)
     span = (day.start, day.end)
-    paid = books.execute("SELECT * FROM trade WHERE paid_at >= ? AND paid_at < ?", span).fetchall()
+    paid = books.execute(
+        "SELECT trade.*, debit.contract_id FROM trade LEFT JOIN debit USING (out_trade_no)"
+        " WHERE paid_at >= ? AND paid_at < ?",
+        span,
+    ).fetchall()
     refunded = books.execute(
         "SELECT refund.*, refund.state AS refund_state, trade.openid, trade.transaction_id,"
-        " trade.device_info, trade.body, trade.attach FROM refund JOIN trade USING (out_trade_no)"
+        " trade.device_info, trade.body, trade.attach, debit.contract_id"
+        " FROM refund JOIN trade USING (out_trade_no) LEFT JOIN debit USING (out_trade_no)"
         " WHERE accepted_at >= ? AND accepted_at < ?",
         span,
     ).fetchall()
@@ -155,7 +160,7 @@ class _Lines:
             row["transaction_id"],
             row["out_trade_no"],
             row["openid"],
-            "JSAPI",
+            "JSAPI" if row["contract_id"] is None else "PAP",
             state,
             "OTHERS",
             "CNY",

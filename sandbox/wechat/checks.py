@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from urllib.parse import urlsplit
 
@@ -103,9 +103,18 @@ _LOOKS: Mapping[str, Callable[[str], bool]] = {
     "offset": _matches(r"[0-9]{1,2}"),
     "bill_date": _matches(r"[0-9]{8}"),
     "tar_type": _matches("GZIP"),
+    "plan_id": _matches(r"[0-9]{1,28}"),
+    "contract_code": _matches(r"[0-9A-Za-z_\-|*]{1,32}"),
+    "contract_id": _at_most(32),
+    "contract_display_account": _at_most(32),
+    "contract_termination_remark": _at_most(512),
+    "request_serial": _matches(r"[0-9]{1,18}"),
+    "timestamp": _matches(r"[0-9]{10}"),
+    "version": _matches(r"1\.0"),
 }
 
 _EITHER_TRADE = ("transaction_id", "out_trade_no")
+_EITHER_CONTRACT = ("contract_id", "contract_code", "openid")
 
 _REQUIRED: Mapping[str, tuple[str | tuple[str, ...], ...]] = {
     "pay/unifiedorder": (
@@ -117,7 +126,24 @@ _REQUIRED: Mapping[str, tuple[str | tuple[str, ...], ...]] = {
     "pay/refundquery": (("refund_id", "out_refund_no", *_EITHER_TRADE),),
     "pay/downloadbill": ("bill_date",),
     "pay/downloadfundflow": ("bill_date", "account_type"),
+    "papay/querycontract": (_EITHER_CONTRACT, "version"),
+    "papay/deletecontract": (
+        *(("contract_id", "contract_code"), "contract_termination_remark", "version"),
+    ),
+    "pay/pappayapply": (
+        *("body", "out_trade_no", "total_fee", "notify_url", "trade_type", "contract_id"),
+        "spbill_create_ip",
+    ),
+    "pay/paporderquery": (_EITHER_TRADE,),
 }
+
+SIGNING = (
+    *("mch_id", "plan_id", "contract_code", "request_serial", "contract_display_account"),
+    *("notify_url", "timestamp", "sign"),
+)
+"""What the parameters of a signing must hold besides the appid."""
+
+_WITHOUT_NONCE = frozenset({"papay/querycontract", "papay/deletecontract"})
 
 CALLS = frozenset(_REQUIRED)
 """The paths of the calls that are signed with the API key."""
@@ -129,7 +155,17 @@ def check_fields(call: str, fields: Fields) -> None:
     Raises:
         Unacceptable: naming the first field that will not do.
     """
-    for names in ("appid", "nonce_str", *_REQUIRED[call]):
+    nonce = () if call in _WITHOUT_NONCE else ("nonce_str",)
+    check_named(("appid", *nonce, *_REQUIRED[call]), fields)
+
+
+def check_named(required: Sequence[str | tuple[str, ...]], fields: Fields) -> None:
+    """Check that what is required is there, then the looks of everything that is.
+
+    Raises:
+        Unacceptable: naming the first field that will not do.
+    """
+    for names in required:
         choice = (names,) if isinstance(names, str) else names
         if not any(fields.get(name) for name in choice):
             raise Unacceptable(f"缺少参数{'或'.join(choice)}")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from sandbox.books import Books
 from sandbox.clock import Clock
-from sandbox.control import Refused
+from sandbox.control import Refused, read_text, read_whole
 from sandbox.wechat.accounts import Merchant, seconds_now
 
 CODE_SECONDS = 300
@@ -29,6 +29,18 @@ class Login:
         with self._books.transaction() as books:
             books.execute("INSERT INTO payer VALUES (?, ?)", (openid, balance_fen))
         return openid
+
+    def change_payer(self, given: Mapping[str, object]) -> Mapping[str, object]:
+        """Control call: put so much into a wallet, or leave only so much in it."""
+        balance_fen = read_whole(given, "balance_fen", least=0)
+        with self._books.transaction() as books:
+            changed = books.execute(
+                "UPDATE payer SET balance_fen = ? WHERE openid = ?",
+                (balance_fen, read_text(given, "payer")),
+            )
+        if changed.rowcount == 0:
+            raise Refused("没有这个用户")
+        return {}
 
     def new_code(self, payer: str) -> str:
         """Return a code good for one log-in within five minutes.

@@ -35,11 +35,12 @@ TRADE_STATES: Mapping[str, str] = {
     "REVOKED": "已撤销",
     "USERPAYING": "用户支付中，需要输入密码",
     "PAYERROR": "支付失败(其他原因，如银行返回失败)",
+    "PAY_FAIL": "支付失败(其他原因，如银行返回失败)",
     "ACCEPT": "已接收，等待扣款",
 }
 
 # A repeat may come from another address at another time; everything else is the order.
-_NOT_CONTENT = frozenset({"nonce_str", "sign", "sign_type", "time_start", "spbill_create_ip"})
+NOT_CONTENT = frozenset({"nonce_str", "sign", "sign_type", "time_start", "spbill_create_ip"})
 
 Announce = Callable[[sqlite3.Row], None]
 
@@ -66,14 +67,12 @@ class Orders:
             raise Refusal("NOAUTH", "商户无此接口权限")
         if not fields.get("openid"):
             raise Unacceptable("JSAPI支付必须传openid")
-        content = {
-            name: value for name, value in sorted(fields.items()) if name not in _NOT_CONTENT
-        }
+        content = {name: value for name, value in sorted(fields.items()) if name not in NOT_CONTENT}
         with self._books.transaction() as books:
             openid = fields["openid"]
             if not books.execute("SELECT 1 FROM payer WHERE openid = ?", (openid,)).fetchone():
                 raise Unacceptable("appid and openid not match")
-            trade = _find(books, fields["out_trade_no"])
+            trade = find_trade(books, fields["out_trade_no"])
             if trade is None:
                 return self._open(books, fields, json.dumps(content, ensure_ascii=False))
             return self._place_again(books, trade, json.dumps(content, ensure_ascii=False))
@@ -129,7 +128,7 @@ class Orders:
         """Return the order that is asked for; the transaction_id goes first."""
         column = "transaction_id" if fields.get("transaction_id") else "out_trade_no"
         with self._books.transaction() as books:
-            trade = _find(books, fields[column], column)
+            trade = find_trade(books, fields[column], column)
         if trade is None:
             raise Refusal("ORDERNOTEXIST", "此交易订单号不存在")
         return trade
@@ -146,7 +145,7 @@ class Orders:
     def close(self, fields: Fields) -> None:
         """Close an order for good. Nobody can pay it afterwards."""
         with self._books.transaction() as books:
-            trade = _find(books, fields["out_trade_no"])
+            trade = find_trade(books, fields["out_trade_no"])
             if trade is None:
                 raise Refusal("ORDERNOTEXIST", "订单系统不存在此订单")
             if trade["paid_at"] is not None:
@@ -179,7 +178,7 @@ class Orders:
         if marker != "prepay_id":
             raise Refused("支付参数格式错误：package")
         with self._books.transaction() as books:
-            trade = _find(books, prepay_id, "prepay_id")
+            trade = find_trade(books, prepay_id, "prepay_id")
             if trade is None:
                 raise Refused("支付参数无效：没有这个 prepay_id")
             sign_type = str(trade["sign_type"])
@@ -189,7 +188,9 @@ class Orders:
             ):
                 raise Refused("支付验证签名失败")
             self._check_payable(books, trade, payer)
-            return self._book(books, trade)
+            paid = self.book(books, trade, seconds_now(self._clock))
+            self._announce(paid)
+            return paid
 
     def _check_payable(self, books: sqlite3.Connection, trade: sqlite3.Row, payer: str) -> None:
         now = seconds_now(self._clock)
@@ -207,8 +208,8 @@ class Orders:
         if wallet["balance_fen"] < trade["amount_fen"]:
             raise Refused("余额不足")
 
-    def _book(self, books: sqlite3.Connection, trade: sqlite3.Row) -> sqlite3.Row:
-        now = seconds_now(self._clock)
+    def book(self, books: sqlite3.Connection, trade: sqlite3.Row, now: int) -> sqlite3.Row:
+        """Take the money at the moment `now` and return the order, paid."""
         number, amount_fen = trade["out_trade_no"], trade["amount_fen"]
         transaction_id = new_number("42000", now, 28)
         fee_fen = self._rules.fee_fen(amount_fen)
@@ -225,7 +226,6 @@ class Orders:
         paid: sqlite3.Row = books.execute(
             "SELECT * FROM trade WHERE out_trade_no = ?", (number,)
         ).fetchone()
-        self._announce(paid)
         return paid
 
     def set_state(self, out_trade_no: str, state: str) -> None:
@@ -234,7 +234,7 @@ class Orders:
         Raises:
             Refused: it is paid, or the state means that money has moved.
         """
-        if state not in TRADE_STATES or state in {"SUCCESS", "REFUND"}:
+        if state not in TRADE_STATES or state in {"SUCCESS", "REFUND", "PAY_FAIL"}:
             raise Refused(f"不能设为 {state}")
         with self._books.transaction() as books:
             changed = books.execute(
@@ -249,7 +249,7 @@ def _new_prepay_id(now: int) -> str:
     return f"wx{compact(now)}{secrets.token_hex(10)}"
 
 
-def _find(
+def find_trade(
     books: sqlite3.Connection, value: str, column: str = "out_trade_no"
 ) -> sqlite3.Row | None:
     found: sqlite3.Row | None = books.execute(

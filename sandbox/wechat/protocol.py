@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import secrets
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from flask import Response
 
@@ -15,6 +15,8 @@ from sandbox.trouble import Trouble
 from sandbox.wechat import bills, notices
 from sandbox.wechat.accounts import Merchant, Rules, seconds_now, spaced
 from sandbox.wechat.checks import Fields, Refusal, Unacceptable, check_fields
+from sandbox.wechat.contracts import Contracts
+from sandbox.wechat.debits import Debits
 from sandbox.wechat.orders import TRADE_STATES, Orders
 from sandbox.wechat.refunds import Refunds
 from sandbox.wechat.signing import (
@@ -43,8 +45,12 @@ class PayCalls:
         clock: Clock,
         merchant: Merchant,
         rules: Rules,
+        *,
         orders: Orders,
         refunds: Refunds,
+        contracts: Contracts,
+        debits: Debits,
+        debit_trouble: Callable[[], Trouble | None],
     ) -> None:
         self._books = books
         self._clock = clock
@@ -52,6 +58,9 @@ class PayCalls:
         self._rules = rules
         self._orders = orders
         self._refunds = refunds
+        self._contracts = contracts
+        self._debits = debits
+        self._debit_trouble = debit_trouble
 
     def answer(self, call: str, body: bytes, trouble: Trouble | None) -> Response:
         """Answer one signed call, with the troubles that touch the answer itself."""
@@ -121,8 +130,8 @@ class PayCalls:
         match call:
             case "pay/unifiedorder":
                 return {"trade_type": "JSAPI", "prepay_id": self._orders.place(fields)}
-            case "pay/orderquery":
-                return self._query(fields)
+            case "pay/orderquery" | "pay/paporderquery":
+                return self._query(fields, is_pap=call == "pay/paporderquery")
             case "pay/closeorder":
                 self._orders.close(fields)
                 return {"result_msg": "OK"}
@@ -132,16 +141,33 @@ class PayCalls:
                 return self._query_refunds(fields)
             case "pay/downloadbill":
                 return self._bill(fields)
+            case "pay/pappayapply":
+                self._debits.apply(fields, self._debit_trouble)
+                return {}
+            case "papay/querycontract":
+                return self._contracts.view(self._contracts.get(fields))
+            case "papay/deletecontract":
+                return self._contracts.end_by_merchant(fields)
         return self._fund_flow(fields)
 
-    def _query(self, fields: Fields) -> Answer:
+    def _query(self, fields: Fields, *, is_pap: bool) -> Answer:
         trade = self._orders.get(fields)
-        state = self._orders.trade_state(trade)
+        debit = self._debits.find(trade["out_trade_no"])
+        if is_pap and debit is None:
+            raise Refusal("INVALID_REQUEST", "订单不是委托代扣场景")
+        is_hidden = debit is not None and self._debits.is_hidden(debit)
+        state = "ACCEPT" if is_hidden else self._orders.trade_state(trade)
+        if is_pap and state == "PAYERROR":
+            state = "PAY_FAIL"
         about = {"trade_state": state, "trade_state_desc": TRADE_STATES[state]}
-        if trade["paid_at"] is not None:
-            return {**notices.payment_fields(trade), **about}
+        if trade["paid_at"] is not None and not is_hidden:
+            return {**notices.payment_fields(trade, debit), **about}
         number, attach = trade["out_trade_no"], trade["attach"]
         amount = str(trade["amount_fen"])
+        if debit is not None:
+            about |= {"trade_type": "PAP", "contract_id": debit["contract_id"]}
+            if not is_hidden and debit["code"]:
+                about |= {"err_code": debit["code"], "err_code_des": debit["message"]}
         return {"out_trade_no": number, "attach": attach, "total_fee": amount, **about}
 
     def _refund(self, fields: Fields, *, pending: bool) -> Answer:

@@ -19,7 +19,8 @@ from tests.sandbox.wechat_client import WeChatMerchant
 
 
 @pytest.fixture
-def wechat_gateway(tmp_path: Path) -> Iterator[RunningGateway]:
+def wechat_gateway(tmp_path: Path, issued: Path) -> Iterator[RunningGateway]:
+    copy_credentials(issued, tmp_path)
     with running(create_wechat, tmp_path) as gateway:
         yield gateway
 
@@ -53,7 +54,8 @@ def payer(wechat_gateway: RunningGateway) -> str:
 
 
 @pytest.fixture
-def alipay_gateway(tmp_path: Path) -> Iterator[RunningGateway]:
+def alipay_gateway(tmp_path: Path, issued: Path) -> Iterator[RunningGateway]:
+    copy_credentials(issued, tmp_path)
     with running(create_alipay, tmp_path) as gateway:
         yield gateway
 

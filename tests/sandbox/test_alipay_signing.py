@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key, l
 
 from sandbox.alipay.answers import SHAPES, Answers
 from sandbox.alipay.door import read_message
-from sandbox.alipay.signing import is_signed, notice_text, request_text, sign
+from sandbox.alipay.signing import notice_text, request_text
+from sandbox.keys import is_signed, sign
 from tests.sandbox.alipay_client import top_level
 
 VECTORS = json.loads(

@@ -98,5 +98,5 @@ def test_errors_are_signed(
 
 
 def test_unknown_places_are_refused(alipay_gateway: RunningGateway):
-    for place in ("alipay.trade.pay", "pay/orderquery"):
+    for place in ("alipay.trade.precreate", "pay/orderquery"):
         assert not alipay_gateway.try_control("troubles", at=place, kind="html")["ok"]

@@ -43,6 +43,16 @@ def test_the_keys_of_alipay_are_pairs(tmp_path: Path):
     assert alipay["LIANJIAO_ALIPAY_ALIPAY_PUBLIC_KEY_FILE"].endswith("gateway-public.pem")
 
 
+def test_the_keys_of_api_v3_are_pairs_and_the_product_is_not_given_them(tmp_path: Path):
+    issued = issue_credentials(tmp_path)
+    for side in ("merchant", "platform"):
+        key = load_pem_private_key((tmp_path / f"wechat-{side}-private.pem").read_bytes(), None)
+        public = (tmp_path / f"wechat-{side}-public.pem").read_bytes()
+        assert key.public_key() == load_pem_public_key(public)
+    assert issued.wechat.keys().isdisjoint(issued.wechat_v3.keys())
+    assert len(issued.wechat_v3["LIANJIAO_WECHAT_MERCHANT_SERIAL_NO"]) == 40
+
+
 def test_the_keys_of_the_bank_are_pairs(tmp_path: Path):
     bank = issue_credentials(tmp_path).bank
     for side in ("merchant", "gateway"):

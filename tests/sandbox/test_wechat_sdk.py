@@ -10,7 +10,7 @@ from wechatpy.exceptions import WeChatPayException
 from wechatpy.pay import WeChatPay
 
 from tests.sandbox.gateways import Inbox, RunningGateway
-from tests.sandbox.wechat_client import ORDER, REFUND, WeChatMerchant
+from tests.sandbox.wechat_client import CONTRACT, DEBIT, ORDER, REFUND, WeChatMerchant
 
 
 @pytest.fixture
@@ -108,3 +108,80 @@ def test_bills(
         sdk.tools.download_bill(date(2026, 11, 20))
     assert none.value.errmsg is None
     assert none.value.return_msg == "NO Bill Exist"
+
+
+@pytest.fixture
+def withhold(sdk: WeChatPay, monkeypatch: pytest.MonkeyPatch) -> WeChatPay:
+    """The SDK as it signs and debits; it must not ask the network for its own address."""
+    monkeypatch.setattr("wechatpy.pay.api.withhold.get_external_ip", lambda: "203.0.113.7")
+    return sdk
+
+
+def sign_contract(
+    sdk: WeChatPay, merchant: WeChatMerchant, payer: str, inbox: Inbox
+) -> dict[str, str]:
+    """Let the person sign what the SDK signed, and return the notice."""
+    extra_data = sdk.withhold.apply_signing(merchant.plan_id, CONTRACT, "测试用户", inbox.url)[
+        "data"
+    ]
+    merchant.gateway.control("contracts/sign", payer=payer, extra_data=extra_data)
+    merchant.gateway.until(lambda log: len(log) == 1)
+    return sdk.parse_payment_result(inbox.bodies[0])
+
+
+def test_a_contract_from_signing_to_its_end(
+    wechat_gateway: RunningGateway,
+    merchant: WeChatMerchant,
+    withhold: WeChatPay,
+    payer: str,
+    inbox: Inbox,
+):
+    signed = sign_contract(withhold, merchant, payer, inbox)
+    assert (signed["change_type"], signed["contract_code"]) == ("ADD", CONTRACT)
+    by_code = withhold.withhold.query_signing(plan_id=merchant.plan_id, contract_code=CONTRACT)
+    assert withhold.check_signature(by_code)
+    assert (by_code["contract_id"], by_code["contract_state"]) == (signed["contract_id"], "0")
+
+    ended = withhold.withhold.apply_cancel_signing(
+        contract_id=signed["contract_id"], contract_termination_remark="不再缴存"
+    )
+    assert withhold.check_signature(ended)
+    found = withhold.withhold.query_signing(contract_id=signed["contract_id"])
+    assert (found["contract_state"], found["contract_termination_mode"]) == ("1", "3")
+    wechat_gateway.until(lambda log: len(log) == 2)
+    assert withhold.parse_payment_result(inbox.bodies[1])["change_type"] == "DELETE"
+
+
+def test_a_debit_from_its_announcement_to_its_result(
+    wechat_gateway: RunningGateway,
+    merchant: WeChatMerchant,
+    withhold: WeChatPay,
+    payer: str,
+    inbox: Inbox,
+):
+    wechat_gateway.control("plans/change", mode="PRE_NOTICE")
+    contract_id = sign_contract(withhold, merchant, payer, inbox)["contract_id"]
+    debit = {
+        "body": "住房公积金缴存",
+        "total_fee": 10000,
+        "contract_id": contract_id,
+        "notify_url": inbox.url,
+        "out_trade_no": DEBIT,
+    }
+    wechat_gateway.control("clock", set="2026-12-01T10:00:00+08:00")
+    with pytest.raises(WeChatPayException) as unannounced:
+        withhold.withhold.apply_deduct(**debit)
+    assert unannounced.value.errcode == "INVALID_REQUEST"
+    assert merchant.announce(contract_id, merchant.announcement(10000)).status_code == 204
+
+    wechat_gateway.control("clock", set="2026-12-03T10:00:00+08:00")
+    assert withhold.check_signature(withhold.withhold.apply_deduct(**debit))
+    queried = withhold.withhold.query_order(out_trade_no=DEBIT)
+    assert withhold.check_signature(queried)
+    assert queried["trade_state"] == "SUCCESS"
+    wechat_gateway.until(lambda log: len(log) == 2)
+    notice = withhold.parse_payment_result(inbox.bodies[1])
+    assert (notice["total_fee"], notice["contract_id"]) == (10000, contract_id)
+    with pytest.raises(WeChatPayException) as again:
+        withhold.withhold.apply_deduct(**debit)
+    assert again.value.errcode == "ORDERPAID"
