@@ -61,7 +61,7 @@ class MandateChannel:
         self.kept[mandate_no].standing = MandateStanding.ENDED
         self.kept[mandate_no].ended_by = by
 
-    def notice(self, mandate_no: str, standing: str | None = None, **changed: object) -> bytes:
+    def notice(self, mandate_no: str, standing: str | None = None, /, **changed: object) -> bytes:
         """The notice about a mandate as it stands, or as it once stood."""
         signed = self.kept[mandate_no]
         content = {

@@ -82,7 +82,8 @@ def apply_mandate_answer(
         return MandateEffect.MISMATCH
     if _is_of_another(session, mandate, answer):
         return _refuse(session, mandate, answer, now=now)
-    if _is_of_another_signer(vault, mandate, answer):
+    signed = hearing is Hearing.NOTICE or answer.standing in _ALIVE
+    if signed and _is_of_another_signer(vault, mandate, answer):
         return _refuse_signer(session, mandate, answer, hearing=hearing, now=now)
     target = next_state(
         mandate.state, answer.standing, hearing=hearing, overdue=now >= mandate.expires_at
@@ -169,8 +170,8 @@ def _ask(mandate: Mandate, *, now: datetime) -> MandateEffect:
 def _contradict(
     session: Session, mandate: Mandate, answer: MandateAnswer, *, now: datetime
 ) -> MandateEffect:
-    by_us = mandate.ended_by in {EndedBy.CONTRIBUTOR, EndedBy.CENTRE}
-    if mandate.state is MandateState.ENDED and by_us:
+    here = mandate.end_reason in {EndReason.ASKED, EndReason.REPLACED, EndReason.OTHER_SIGNER}
+    if mandate.state is MandateState.ENDED and here:
         # Signed on a page that was still open when it was called off: no riddle.
         return MandateEffect.ENDING
     _tell_staff(session, BreakKind.MANDATE_DRIFT, mandate.channel, answer, now=now)
