@@ -11,7 +11,7 @@ from enum import StrEnum
 from stdnum import luhn
 
 from app.domain.agreements.rules import Frequency, Span
-from app.domain.errors import Conflict, Invalid, NotPermitted, RuleViolation
+from app.domain.errors import Conflict, Invalid, RuleViolation
 from app.domain.money import format_yuan
 from app.domain.ports.mandates import Cycle, MandateLimits, MandateStanding
 
@@ -149,7 +149,7 @@ class CardInvalid(Invalid):
     default_message = "银行卡号不正确，请核对后重新填写"
 
 
-class CardOfAnother(NotPermitted):
+class CardOfAnother(RuleViolation):
     """A person's card is in their own name."""
 
     code = "card_of_another"
