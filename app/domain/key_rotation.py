@@ -18,6 +18,7 @@ from app.domain.agreements.models import AgreementConsent
 from app.domain.base import Base, rows_changed, table_of
 from app.domain.callbacks.models import ChannelCallback
 from app.domain.contributors.models import Contributor, LoginIdentity
+from app.domain.mandates.models import Mandate
 from app.domain.pii import Vault, VaultError
 from app.domain.ports import Ports
 
@@ -45,6 +46,7 @@ SEALED_TABLES: tuple[SealedTable, ...] = (
     SealedTable(LoginIdentity, ("subject",)),
     SealedTable(ChannelCallback, ("body",)),
     SealedTable(AgreementConsent, ("text", "device", "client_ip")),
+    SealedTable(Mandate, ("payer",)),
 )
 
 

@@ -21,6 +21,8 @@ from app.domain.calendar import business_day
 from app.domain.callbacks.models import CallbackResult, ChannelCallback
 from app.domain.ledger.models import Code
 from app.domain.ledger.queries import count_unsealed_days, trial_balance
+from app.domain.mandates.models import Mandate
+from app.domain.mandates.rules import UNDECIDED
 from app.domain.payment_orders.models import OPEN_STATES, PaymentOrder
 from app.domain.refunds.models import IN_FLIGHT, Refund, RefundState
 from app.domain.scheduling.queries import find_lease, list_progress
@@ -28,6 +30,7 @@ from app.domain.scheduling.queries import find_lease, list_progress
 BREAK = table_of(Break)
 CALLBACK = table_of(ChannelCallback)
 ORDER = table_of(PaymentOrder)
+MANDATE = table_of(Mandate)
 REFUND = table_of(Refund)
 
 
@@ -55,6 +58,8 @@ class Readings:
 
     orders: Sequence[Waiting]
     refunds: Sequence[Waiting]
+    mandates: Sequence[Waiting]
+    """Those whose standing is not settled; the age is that of the state."""
     breaks: Sequence[Waiting]
     pending_callbacks: Sequence[Waiting]
     jobs: Sequence[JobReading]
@@ -82,6 +87,13 @@ def take_readings(session: Session, *, now: datetime) -> Readings:
             REFUND.c.state,
             REFUND.c.requested_at,
             REFUND.c.state.in_((RefundState.REQUESTED, *IN_FLIGHT)),
+            now=now,
+        ),
+        mandates=_waiting(
+            session,
+            MANDATE.c.state,
+            MANDATE.c.changed_at,
+            MANDATE.c.state.in_(sorted(UNDECIDED)),
             now=now,
         ),
         breaks=_waiting(

@@ -12,6 +12,7 @@ from app.domain.calendar import local_iso
 from app.domain.contributors.queries import export_personal_data
 from app.domain.deposits.queries import list_deposits
 from app.domain.ledger.queries import statement
+from app.domain.mandates.queries import export_mandates
 from app.domain.pii import Vault
 from app.domain.refunds.models import Refund
 from app.domain.subsidies.models import SubsidyGrant
@@ -52,6 +53,7 @@ def export_person(
             for refund in refunds
         ],
         "agreements": export_agreements(session, vault, account_id=account_id),
+        "mandates": export_mandates(session, vault, account_id=account_id),
         "subsidies": [
             {
                 "kind": grant.kind.value,

@@ -24,6 +24,7 @@ from app.domain.base import table_of
 from app.domain.contributors.models import Contributor
 from app.domain.ledger.models import Code, EntryKind, Hold, JournalEntry, JournalLine
 from app.domain.ledger.verify import Offence, verify_ledger
+from app.domain.mandates.models import Mandate, MandateStateChange
 from app.domain.payment_orders.models import OrderState, PaymentOrder
 from app.domain.refunds.models import Refund, RefundState
 from app.domain.subsidies.models import SubsidyGrant
@@ -32,6 +33,8 @@ CONTRIBUTOR = table_of(Contributor)
 ENTRY = table_of(JournalEntry)
 GRANT = table_of(SubsidyGrant)
 HOLD = table_of(Hold)
+MANDATE = table_of(Mandate)
+MANDATE_CHANGE = table_of(MandateStateChange)
 LINE = table_of(JournalLine)
 ORDER = table_of(PaymentOrder)
 REFUND = table_of(Refund)
@@ -52,6 +55,7 @@ def verify_books(session: Session, *, chart: Collection[str]) -> Iterator[Offenc
     yield from _orders_know_their_refunds(session)
     yield from _open_refunds_hold_their_money(session)
     yield from _people_know_their_subsidies(session)
+    yield from _mandates_agree_with_their_history(session)
 
 
 def _cause(
@@ -241,4 +245,46 @@ def _people_know_their_subsidies(session: Session) -> Iterator[Offence]:
     for person_id, stored, found in session.execute(wrong):
         yield Offence(
             "subsidies_differ_from_grants", f"contributor #{person_id}", str(found), str(stored)
+        )
+
+
+def _mandates_agree_with_their_history(session: Session) -> Iterator[Offence]:
+    """A mandate in force is a permission to take money: each must say how it came to be."""
+    change = MANDATE_CHANGE
+    changes = (
+        select(
+            change.c.mandate_id,
+            func.count().label("count"),
+            func.max(change.c.number).label("last"),
+        )
+        .group_by(change.c.mandate_id)
+        .subquery()
+    )
+    wrong = (
+        select(
+            MANDATE.c.mandate_no,
+            type_coerce(MANDATE.c.state, String),
+            MANDATE.c.move_count,
+            type_coerce(change.c.to_state, String),
+            changes.c.count,
+        )
+        .join_from(MANDATE, changes, changes.c.mandate_id == MANDATE.c.id, isouter=True)
+        .join(
+            change,
+            (change.c.mandate_id == MANDATE.c.id) & (change.c.number == changes.c.last),
+            isouter=True,
+        )
+        .where(
+            or_(
+                change.c.to_state.is_(None),
+                change.c.to_state != MANDATE.c.state,
+                changes.c.count != MANDATE.c.move_count,
+                changes.c.last != changes.c.count,
+            )
+        )
+        .order_by(MANDATE.c.id)
+    )
+    for mandate_no, state, moves, told, count in session.execute(wrong):
+        yield Offence(
+            "mandate_differs_from_history", mandate_no, f"{told} {count}", f"{state} {moves}"
         )

@@ -9,7 +9,9 @@ from app.jobs import (
     Every,
     Job,
     apply_callbacks,
+    compare_mandates,
     remove_expired,
+    resolve_mandates,
     resolve_orders,
     resolve_refunds,
     resume_agreements,
@@ -32,6 +34,13 @@ JOBS = (
         resolve_refunds.due,
     ),
     Job(
+        "resolve-mandates",
+        "查询未决签约并解除已终止的签约",
+        Every(seconds=10),
+        resolve_mandates.run,
+        resolve_mandates.due,
+    ),
+    Job(
         "apply-callbacks",
         "补处理已存通知",
         Every(seconds=30),
@@ -48,6 +57,14 @@ JOBS = (
     ),
     # Its own grace for slow clocks is ten minutes.
     Job("seal-days", "日终封账", Daily(at=time(0, 10)), seal_days.run, seal_days.due),
+    # Before the working day: what a person ended or what expired at a channel is told nowhere else.
+    Job(
+        "compare-mandates",
+        "与渠道核对生效中的签约",
+        Daily(at=time(2, 30)),
+        compare_mandates.run,
+        compare_mandates.due,
+    ),
     # When nobody pays.
     Job(
         "remove-expired",

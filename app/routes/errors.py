@@ -12,6 +12,7 @@ from werkzeug.exceptions import HTTPException
 
 from app.db import CommitUnconfirmed, asks_for_retry
 from app.domain import errors
+from app.domain.mandates.rules import TooManyCodes, TooManyStarts
 from app.domain.ports.logins import LoginRefused
 from app.domain.sessions.linking import TooManyLinkAttempts
 
@@ -27,6 +28,8 @@ _STATUS: tuple[tuple[type[errors.FundError], int], ...] = (
     (errors.NotFound, 404),
     (errors.NotPermitted, 403),
     (TooManyLinkAttempts, 429),
+    (TooManyCodes, 429),
+    (TooManyStarts, 429),
     (errors.Conflict, 409),
     (errors.ChannelTrouble, 503),
 )

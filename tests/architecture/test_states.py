@@ -11,6 +11,8 @@ import pytest
 
 import app.domain
 from app.domain.agreements.models import AGREEMENT_STATES, AgreementState
+from app.domain.mandates.models import MANDATE_STATES
+from app.domain.mandates.rules import MandateState
 from app.domain.payment_orders.models import ORDER_STATES, OrderState
 from app.domain.refunds.models import REFUND_STATES, RefundState
 from app.domain.scheduling.models import RUN_STATES, RunState
@@ -25,6 +27,7 @@ MACHINES: list[tuple[StateMachine[Any], type[StrEnum], StrEnum, set[StrEnum]]] =
         {RefundState.REJECTED, RefundState.SUCCEEDED, RefundState.FAILED},
     ),
     (AGREEMENT_STATES, AgreementState, AgreementState.DRAFT, {AgreementState.ENDED}),
+    (MANDATE_STATES, MandateState, MandateState.SENDING, {MandateState.ENDED}),
     (
         RUN_STATES,
         RunState,

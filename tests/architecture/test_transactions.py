@@ -104,6 +104,10 @@ def test_no_network_inside_a_transaction() -> None:
         "close_payment",
         "refund",
         "query_refund",
+        "start_mandate",
+        "confirm_mandate",
+        "query_mandate",
+        "end_mandate",
         "subject_of",
         "write_pdf",
     }

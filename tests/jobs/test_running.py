@@ -253,7 +253,9 @@ def test_a_dry_run_changes_nothing_and_names_what_the_run_then_does(fund: Fund) 
     assert foretold == {
         "resolve-orders": {"due": 1},
         "resolve-refunds": {"due": 1},
+        "resolve-mandates": {"due": 0},
         "apply-callbacks": {"pending": 0},
+        "compare-mandates": {"due": 0},
         "resume-agreements": {"resumed": 0},
         "seal-days": {"sealed": 1},
         "remove-expired": {"removed": 0, "runs_removed": 0},

@@ -24,6 +24,7 @@ from tests.conftest import (
     migrate_to_head,
 )
 from tests.domain.agreements.conftest import Desk, terms
+from tests.domain.mandates.conftest import a_signing
 from tests.fund import Fund
 
 FIRST = "0001"
@@ -122,6 +123,23 @@ def test_those_who_enrolled_before_can_sign_now(old_engine: Engine, old_fund: Fu
     for table in ("agreement_terms", "agreement_state_change"):
         with pytest.raises(DBAPIError, match="append-only"), old_engine.begin() as connection:
             connection.execute(text(f"DELETE FROM {table}"))
+
+
+def test_those_who_agreed_before_can_sign_a_mandate_now(old_engine: Engine, old_fund: Fund) -> None:
+    """From the revision before: agreements are there, and mandates are not."""
+    account_id = an_account(old_fund.ports)
+    migrate_to_head(old_engine, revision="0003")
+    load_baseline_policy(old_engine)
+    Desk(old_fund, account_id).sign(terms())
+    before = rows_of(old_engine)
+    assert "mandate" not in before
+    migrate_to_head(old_engine)
+    after = rows_of(old_engine)
+    assert {name: after[name] for name in before} == before
+    signing = a_signing(old_fund, account_id)
+    signing.active("wechat")
+    with pytest.raises(DBAPIError, match="append-only"), old_engine.begin() as connection:
+        connection.execute(text("DELETE FROM mandate_state_change"))
 
 
 def rows_of(engine: Engine) -> Rows:

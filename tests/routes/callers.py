@@ -14,6 +14,7 @@ from werkzeug.test import TestResponse
 from app.domain.ports import Ports
 from app.domain.staff.models import Role, StaffMember, StaffSession
 from app.domain.staff.rules import hash_token
+from app.routes.citizen.mandates import CARD_WISH
 from tests.domain.people import eighteen
 from tests.simulated_channel import SimulatedChannel
 
@@ -22,6 +23,8 @@ on_sqlite_only = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 
 API = "/api/v1"
 STAFF = "/staff/api/v1"
+
+MONTHLY = {"frequency": "monthly", "amount_fen": 50_000, "debit_day": 10, "channel": "bank"}
 
 _keys = itertools.count(1)
 
@@ -101,6 +104,21 @@ class Doors:
         paid = self.client.post("/callbacks/wechat/payment", data=self.channel.pay(order_no))
         assert paid.text == "ok"
         return order_no
+
+    def with_agreement(self, caller: Caller) -> None:
+        """Agree to 500.00 on the 10th of each month."""
+        draft = caller.call("POST", f"{API}/agreement/preview", json=MONTHLY).json
+        body = {**MONTHLY, "device": "测试设备", "text_sha256": draft["text_sha256"]}
+        answer = caller.post(f"{API}/agreement", json=body)
+        assert answer.status_code == 201, answer.text
+
+    def with_mandate(self, caller: Caller) -> str:
+        """Agree, and begin to sign a mandate with a card; return its number."""
+        self.with_agreement(caller)
+        answer = caller.post(f"{API}/mandates", json=CARD_WISH)
+        assert answer.status_code == 201, answer.text
+        number: str = answer.json["mandate_no"]
+        return number
 
     def staff(self, role: Role, *, username: str = "", lasts: timedelta | None = None) -> Caller:
         """A member of staff with a console session."""

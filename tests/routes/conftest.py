@@ -23,6 +23,7 @@ from app.metrics import count_callback
 from config.settings import AlipaySettings, Settings, WeChatSettings
 from tests.conftest import MovableClock
 from tests.domain.people import FakeLogin
+from tests.mandate_channel import MandateChannel
 from tests.routes.callers import Doors
 from tests.simulated_channel import SimulatedChannel
 
@@ -40,7 +41,8 @@ def channel(clock: MovableClock) -> SimulatedChannel:
 @pytest.fixture
 def ports(ports: Ports, channel: SimulatedChannel) -> Ports:
     both = {"wechat": channel, "alipay": channel}
-    channels = Channels(paying=both, refunding=both, calling_back=both)
+    mandating = {"bank": MandateChannel(), "wechat": MandateChannel(needs_card=False)}
+    channels = Channels(paying=both, refunding=both, calling_back=both, mandating=mandating)
     return replace(ports, channels=channels, count_callback=count_callback)
 
 

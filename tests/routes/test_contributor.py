@@ -122,6 +122,7 @@ def test_the_screen_shows_ones_own_data_masked_and_the_export_in_full(doors: Doo
         "deposits",
         "refunds",
         "agreements",
+        "mandates",
         "subsidies",
         "entries",
     }

@@ -34,6 +34,8 @@ def test_every_answer_is_one_that_the_description_tells(
     asked = person.post(f"{API}/deposits/{order_no}/refunds", json=REFUND)
     callers = {"CitizenToken": person, "StaffToken": doors.staff(Role.SUPERVISOR)}
     things = {"order_no": order_no, "refund_no": asked.json["refund_no"]}
+    if "{mandate_no}" in path:
+        things["mandate_no"] = doors.with_mandate(person)
     operation = schemathesis.openapi.from_wsgi("/openapi.json", app)[path][method]
     (scheme,) = operation.definition.raw.get("security", [{"": []}])[0]
     headers = {"Authorization": f"Bearer {callers[scheme].token}"} if scheme else {}

@@ -175,4 +175,5 @@ def test_whatever_creates_something_lasting_asks_for_an_idempotency_key(
         "create_staff_refund",
         "sign_agreement",
         "change_agreement",
+        "start_mandate",
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from werkzeug.test import TestResponse
 
+from tests.mandate_channel import CODE
 from tests.routes.callers import API, Caller, Doors
 
 NO_SUCH_ORDER = "D" + "9" * 31
@@ -111,6 +112,27 @@ def test_another_persons_agreement_is_as_one_that_does_not_exist(doors: Doors) -
     assert number not in other.get(f"{API}/me/export").text
     assert number in person.get(f"{API}/me/export").text
     assert person.get(f"{API}/agreement").json["state"] == "active"
+
+
+def test_another_persons_mandate_is_as_one_that_does_not_exist(doors: Doors) -> None:
+    person, other = doors.enrolled("owner"), doors.enrolled("other")
+    number = doors.with_mandate(person)
+    before = person.get(f"{API}/mandates/{number}").json
+    no_such = "M" + "9" * 31
+    for method, path, body in (
+        ("GET", "", None),
+        ("POST", "/confirm", {"code": CODE}),
+        ("POST", "/end", None),
+    ):
+        same(
+            other.call(method, f"{API}/mandates/{number}{path}", json=body, headers=ONE_ID),
+            other.call(method, f"{API}/mandates/{no_such}{path}", json=body, headers=ONE_ID),
+            message="未找到签约记录",
+        )
+    assert other.get(f"{API}/mandates").json == {"items": []}
+    assert number not in other.get(f"{API}/me/export").text
+    assert number in person.get(f"{API}/me/export").text
+    assert person.get(f"{API}/mandates/{number}").json == before
 
 
 def test_a_text_signed_by_another_names_another_and_cannot_be_signed(doors: Doors) -> None:

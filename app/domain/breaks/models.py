@@ -26,7 +26,12 @@ class BreakKind(StrEnum):
     """The channel gave money back that our books do not hold for it any more."""
     SUBSIDY_NOT_REVERSED = "subsidy_not_reversed"
     UNDECIDED = "undecided"
-    """The channel has not said for too long what became of an order or a refund."""
+    """The channel has not said for too long what became of an order, a refund or a mandate."""
+    UNKNOWN_MANDATE = "unknown_mandate"
+    MANDATE_MISMATCH = "mandate_mismatch"
+    """An answer about a mandate names another number at the channel, or another signer."""
+    MANDATE_DRIFT = "mandate_drift"
+    """The channel says of a mandate what nothing between us explains."""
 
 
 class Break(Base):

@@ -20,6 +20,8 @@ class CallbackResult(StrEnum):
     MISMATCH = "mismatch"
     NOT_PAID = "not_paid"
     REFUND_NOTED = "refund_noted"
+    MANDATE_NOTED = "mandate_noted"
+    """What it says of a mandate is applied, or the channel will be asked."""
     IGNORED = "ignored"
     PENDING = "pending"
     """Stored, but applying it failed; a job tries again."""

@@ -18,6 +18,9 @@ from sqlalchemy.orm import Session
 
 from app.domain.base import rows_changed, table_of
 from app.domain.callbacks.models import CallbackResult, ChannelCallback
+from app.domain.mandates.operations import MandateEffect, apply_mandate_answer
+from app.domain.mandates.rules import Hearing
+from app.domain.pii import Vault
 from app.domain.ports import Ports
 from app.domain.ports.callbacks import (
     CallbackRejected,
@@ -51,6 +54,11 @@ _RESULTS = {
     Effect.NOTHING: CallbackResult.IGNORED,
 }
 
+_MANDATE_RESULTS = {
+    MandateEffect.MISMATCH: CallbackResult.MISMATCH,
+    MandateEffect.NOTHING: CallbackResult.DUPLICATE,
+}
+
 
 def receive_callback(ports: Ports, *, channel: str, raw: RawCallback) -> CallbackReply:
     """Take a callback of `channel` and answer in the channel's own words.
@@ -80,7 +88,7 @@ def receive_callback(ports: Ports, *, channel: str, raw: RawCallback) -> Callbac
         "callback applied",
         extra={
             "channel": channel,
-            "number": event.outcome.number if event.outcome else None,
+            "number": _number_of(event),
             "result": result.value,
         },
     )
@@ -130,7 +138,9 @@ def _apply_again(ports: Ports, row: Row[Any]) -> None:
     event = ports.channels.calling_back[row.channel].read_callback(raw)
 
     def work(session: Session) -> None:
-        result = _apply(session, channel=row.channel, event=event, now=ports.now())
+        result = _apply(
+            session, vault=ports.vault, channel=row.channel, event=event, now=ports.now()
+        )
         rows_changed(
             session,
             update(CALLBACK)
@@ -154,7 +164,9 @@ def _apply_and_store(
             return result
 
     def work(session: Session) -> CallbackResult:
-        result = _apply(session, channel=channel, event=event, now=evidence["received_at"])
+        result = _apply(
+            session, vault=ports.vault, channel=channel, event=event, now=evidence["received_at"]
+        )
         session.execute(_KEEP, {**evidence, "result": result})
         return result
 
@@ -205,14 +217,34 @@ def _evidence(
         "channel": channel,
         "endpoint": raw.endpoint,
         "content_type": raw.content_type[:80],
-        "number": event.outcome.number if event.outcome else None,
+        "number": _number_of(event),
         "body": ports.vault.seal(raw.body, context=EVIDENCE),
         "key_id": ports.vault.active_key_id,
         "received_at": ports.now(),
     }
 
 
-def _apply(session: Session, *, channel: str, event: ChannelEvent, now: datetime) -> CallbackResult:
+def _number_of(event: ChannelEvent) -> str | None:
+    if event.mandate is not None:
+        # A number that is not ours may be longer than any that we give.
+        return event.mandate.mandate_no[:64]
+    return event.outcome.number if event.outcome else None
+
+
+def _apply(
+    session: Session, *, vault: Vault, channel: str, event: ChannelEvent, now: datetime
+) -> CallbackResult:
+    if event.topic is EventTopic.MANDATE and event.mandate is not None:
+        effect = apply_mandate_answer(
+            session,
+            vault,
+            channel=channel,
+            answer=event.mandate,
+            hearing=Hearing.NOTICE,
+            asked_at_move=None,
+            now=now,
+        )
+        return _MANDATE_RESULTS.get(effect, CallbackResult.MANDATE_NOTED)
     if event.outcome is None:
         return CallbackResult.IGNORED
     if event.topic is EventTopic.PAYMENT:

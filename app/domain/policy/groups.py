@@ -206,6 +206,12 @@ class Debit(Group):
     bank_days = Figure(a_word)
 
 
+class Mandate(Group):
+    code_tries_max = Figure(a_number)
+    starts_per_day_max = Figure(a_number)
+    validity_months = Figure(a_number)
+
+
 class Reserve(Group):
     method = Figure(a_word)
     loan_balance_ratio = Figure(a_rate)

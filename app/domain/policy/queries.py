@@ -29,6 +29,7 @@ class Policy:
         self.retirement = groups.Retirement(on_day)
         self.withdrawal = groups.Withdrawal(on_day)
         self.debit = groups.Debit(on_day)
+        self.mandate = groups.Mandate(on_day)
         self.reserve = groups.Reserve(on_day)
         self.liquidity = groups.Liquidity(on_day)
         self.tax = groups.Tax(on_day)

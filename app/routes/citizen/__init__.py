@@ -1,6 +1,15 @@
 """The mini-program's API, `/api/v1`. Everything but log-in asks for the contributor's token."""
 
-from app.routes.citizen import account, agreement, deposits, enrolment, me, refunds, session
+from app.routes.citizen import (
+    account,
+    agreement,
+    deposits,
+    enrolment,
+    mandates,
+    me,
+    refunds,
+    session,
+)
 
 BLUEPRINTS = (
     session.blueprint,
@@ -8,6 +17,7 @@ BLUEPRINTS = (
     me.blueprint,
     account.blueprint,
     agreement.blueprint,
+    mandates.blueprint,
     deposits.blueprint,
     refunds.blueprint,
 )
