@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tests.simulation.database import Template
@@ -40,18 +39,13 @@ class Result:
         )
 
 
-def simulate(
-    template: Template, *, seed: int, steps: int, intensity: Mapping[str, float] | None = None
-) -> Result:
+def simulate(template: Template, *, seed: int, steps: int) -> Result:
     """Run one seed for so many steps, let it come to rest and compare the books.
 
-    Args:
-        intensity: how many times as often as usual a fault happens, where chance shall not say.
     Raises:
         Failure: something was not as it must be.
     """
     world = World(seed)
-    world.intensity.update(intensity or {})
     town = Town(world, template.fresh())
     try:
         town.run(steps)

@@ -7,40 +7,35 @@ money it is, what day it counts for, what the cap leaves, when the opening subsi
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.domain.account_overview import AccountOverview, account_overview
 from app.domain.base import table_of
-from app.domain.breaks.models import Break
+from app.domain.callbacks.models import ChannelCallback
 from app.domain.contributors.models import Account
-from app.domain.ledger.models import JournalEntry, JournalLine
-from app.domain.payment_orders.models import PaymentOrder
-from app.domain.refunds.models import Refund
-from tests.simulation.channel import Returned, Trade
-from tests.simulation.database import CAP_FEN
+from app.domain.ledger.models import BusinessDay, JournalEntry, JournalLine
+from tests.simulation.channel import Channel, Notice
+from tests.simulation.database import CAP_FEN, MINIMUM_FEN
 from tests.simulation.world import Violation
 
 if TYPE_CHECKING:
     from tests.simulation.people import Person
     from tests.simulation.town import Town
 
-MINIMUM_FEN = 12_150  # 2,430.00 × 5 %
-
-ACCOUNT, BREAK, ENTRY = table_of(Account), table_of(Break), table_of(JournalEntry)
-LINE, ORDER, REFUND = table_of(JournalLine), table_of(PaymentOrder), table_of(Refund)
+ACCOUNT, ENTRY = table_of(Account), table_of(JournalEntry)
+CALLBACK, DAY = table_of(ChannelCallback), table_of(BusinessDay)
+LINE = table_of(JournalLine)
 
 LINES = (
     select(ENTRY, LINE.c.code, LINE.c.account_id, LINE.c.channel, LINE.c.amount_fen)
     .join_from(ENTRY, LINE, LINE.c.entry_id == ENTRY.c.id)
     .order_by(ENTRY.c.id, LINE.c.line_no)
 )
-REFUNDS = select(REFUND, ORDER.c.order_no).join(ORDER, ORDER.c.id == REFUND.c.order_id)
 
 
 def must(holds: object, what: str) -> None:
@@ -83,6 +78,8 @@ class Books:
     suspense: set[str] = field(default_factory=set)
     grants_fen: dict[int, int] = field(default_factory=dict)
     """Opening subsidies that stand, by account."""
+    sealed: set[date] = field(default_factory=set)
+    acknowledged: Counter[tuple[str, str]] = field(default_factory=Counter)
     restricted: set[int] = field(default_factory=set)
     """Accounts that the counter has frozen or closed at some time."""
 
@@ -96,6 +93,8 @@ class Books:
             entries.setdefault(row.id, []).append(row)
         touched: set[int] = set()
         for lines in entries.values():
+            key, day = lines[0].posting_key, lines[0].business_date
+            must(day not in self.sealed, f"{key} is posted on {day}, which is sealed")
             self._judge(lines)
             touched |= {line.account_id for line in lines if line.account_id is not None}
         for account_id in sorted(touched):
@@ -109,6 +108,7 @@ class Books:
             must(
                 standing == (account_id in self.grants_fen), f"#{account_id}: subsidy and deposits"
             )
+        self.sealed = set(session.scalars(select(DAY.c.day).where(DAY.c.sealed_at.is_not(None))))
 
     def _judge(self, lines: list[Any]) -> None:
         entry = lines[0]
@@ -227,136 +227,12 @@ class Books:
         room_fen = CAP_FEN[seen.year] - self.used_fen(person.account_id, seen.year) - odd_fen
         must(seen.room_fen == max(0, room_fen), f"{person.name} has room {seen.room_fen}")
 
-    # -- at the end ----------------------------------------------------------------------------
-
-    def compare(self, session: Session) -> None:
-        """Compare with the channels order by order: equal, or an open break says why not."""
-        comparison = Comparison(self, session)
-        comparison.compare_orders()
-        comparison.compare_refunds()
-        comparison.compare_totals()
-        comparison.check_breaks()
-
-
-class Comparison:
-    """The books of the channels against ours, when nothing is under way any more."""
-
-    def __init__(self, books: Books, session: Session) -> None:
-        self.books, self.town = books, books.town
-        self.orders = {row.order_no: row for row in session.execute(select(ORDER))}
-        self.refunds = {row.refund_no: row for row in session.execute(REFUNDS)}
-        self.breaks = list(session.execute(select(BREAK).order_by(BREAK.c.id)))
-        self.broken = {(row.kind, row.number) for row in self.breaks}
-        self.explained_fen: Counter[str] = Counter()
-        """What our clearing has more than the channel, with a break that says why."""
-
-    def compare_orders(self) -> None:
-        for channel in self.town.channels.values():
-            for number in channel.trades:
-                must(number in self.orders, f"{number} is not in our books")
-        for number, order in self.orders.items():
-            trade = self.town.channels[order.channel].trades.get(number)
-            told = f"{number} is {order.state}, the channel has {trade}"
-            if trade is None or trade.state != "paid":
-                refused = number in self.town.channels[order.channel].refused
-                refused = refused or (trade is not None and trade.state == "closed")
-                must(order.state == "closed" or (order.state == "failed" and refused), told)
-            elif trade.paid_fen != order.amount_fen:
-                must(("amount_mismatch", number) in self.broken, told)
-                must(order.state not in {"succeeded", "in_suspense"}, told)
-                self.explained_fen[order.channel] -= trade.paid_fen
-            elif order.state == "in_suspense":
-                kinds = {"late_payment", "account_closed"}
-                must(any((kind, number) in self.broken for kind in kinds), told)
-                must(number in self.books.suspense, told)
-            else:
-                must(order.state == "succeeded", told)
-                credit = self.books.credits[number]
-                must(order.credited_on == credit.day, told)
-                must(order.contribution_month == f"{credit.day:%Y-%m}", told)
-                must(order.refunded_fen == credit.refunded_fen, told)
-
-    def compare_refunds(self) -> None:
-        for channel in self.town.channels.values():
-            for number in channel.refunds:
-                must(number in self.refunds, f"{number} is not in our books")
-        for number, ours in self.refunds.items():
-            self._compare_refund(number, ours, self.town.refund_of(number))
-
-    def _compare_refund(self, number: str, ours: Any, theirs: Returned | None) -> None:
-        told = f"{number} is {ours.state}, the channel has {theirs}"
-        given = theirs is not None and theirs.state == "done"
-        channel = self.orders[ours.order_no].channel
-        match ours.state:
-            case "succeeded":
-                must(number in self.books.refunded, told)
-                if not given:
-                    must(theirs is not None and theirs.state == "back", told)
-                    must(("refund_failed", number) in self.broken, told)
-                    self.explained_fen[channel] -= ours.amount_fen
-            case "failed":
-                must(("refund_failed", number) in self.broken, told)
-                if given:
-                    must(("late_refund", number) in self.broken, told)
-                    self.explained_fen[channel] += ours.amount_fen
-            case "requested" | "rejected":
-                must(theirs is None, told)
-            case _:
-                raise Violation(told)
-
-    def compare_totals(self) -> None:
-        for name, channel in self.town.channels.items():
-            theirs = _total(channel.trades.values()) + sum(
-                fen for _, fen in channel.strays.values()
-            )
-            ours, explained = self.books.clearing_fen[name], self.explained_fen[name]
-            must(ours == theirs + explained, f"{name}: {ours}, not {theirs} and {explained}")
-
-    def check_breaks(self) -> None:
-        """Every break has its cause out there, and every such cause its break."""
-        for row in self.breaks:
-            must(self._has_cause(row), f"a break without a cause: {tuple(row)}")
-        found = {(row.number, row.found_fen) for row in self.breaks}
-        for channel in self.town.channels.values():
-            for number, order_no in channel.overdrawn:
-                late = {n for n, r in self.refunds.items() if r.order_no == order_no}
-                late = {n for n in late if ("late_refund", n) in self.broken}
-                must(late, f"{number} asks for more than is left of {order_no}")
-            for told in sorted(channel.misquotes_taken):
-                must(told in found, f"no break for the wrong amount of {told}")
-            for reference in channel.strays:
-                must(reference in self.books.suspense, f"stray {reference} is not in suspense")
-
-    def _has_cause(self, row: Any) -> bool:
-        channel, number = self.town.channels[row.channel], row.number
-        trade, refund = channel.trades.get(number), channel.refunds.get(number)
-        refused = number in channel.refused
-        match row.kind:
-            case "amount_mismatch":
-                return (number, row.found_fen) in channel.misquotes
-            case "unknown_order":
-                return (number, row.found_fen) in channel.strays.values()
-            case "late_payment":
-                return trade is not None and trade.rogue
-            case "account_closed":
-                assert trade is not None
-                return self.town.payer_of(trade).account_id in self.books.restricted
-            case "refund_failed":
-                return refused or (refund is not None and refund.state in {"failed", "back"})
-            case "late_refund":
-                # Its end came to us before the news that it had been done.
-                return refused or (refund is not None and refund.state == "back")
-            case "undecided":
-                begun = self.orders[number].created_at if number in self.orders else None
-                begun = begun or self.refunds[number].requested_at
-                return bool(row.opened_at - begun >= timedelta(days=1))
-            case _:
-                return False
-
-
-def _total(trades: Iterable[Trade]) -> int:
-    return sum(
-        trade.paid_fen - sum(r.amount_fen for r in trade.refunds if r.state == "done")
-        for trade in trades
-        if trade.state == "paid"
-    )
+    def check_stored(self, session: Session, *, channel: Channel, notice: Notice) -> None:
+        """What was acknowledged is stored, each time that it was."""
+        key = channel.name, notice.number
+        self.acknowledged[key] += 1
+        stored = select(func.count()).where(
+            CALLBACK.c.channel == channel.name, CALLBACK.c.number == (notice.number or None)
+        )
+        kept = session.scalar(stored) or 0
+        must(kept >= self.acknowledged[key], f"a notice of {key} was taken and is not stored")

@@ -35,6 +35,8 @@ FAULTS = {
     "slow to answer": 0.01,
     "crash before the answer": 0.006,
 }
+PATIENCE = timedelta(hours=2)
+"""For so long after its end an order may still be paid, unless it was closed."""
 LAG = timedelta(minutes=2)
 """For so long a query may not see yet what has just happened."""
 
@@ -89,6 +91,7 @@ class Notice:
     """A message to us that waits to be delivered. A sure one is repeated until it is taken."""
 
     topic: str
+    number: str
     body: bytes
     due_at: datetime
     sure: bool
@@ -124,7 +127,7 @@ class Channel:
             number = request.order_no
             trade = self.trades.get(number)
             if trade is None:
-                if self.world.draw({"the order is refused": 0.01}) != "none":
+                if self.world.draw({"the order is refused": 0.01}, at="") != "none":
                     self.refused.add(number)
                     return _outcome(OutcomeKind.FAILED, Reason.OUR_FAULT, number)
                 trade = self.trades[number] = Trade(
@@ -205,15 +208,20 @@ class Channel:
 
     # -- what happens out there ----------------------------------------------------------------
 
-    def pay(self, order_no: str) -> None:
+    def pay(self, order_no: str, *, patience: timedelta = PATIENCE) -> None:
         """The payer confirms. Once in a while another amount is taken than was ordered."""
         trade = self.trades[order_no]
-        if trade.state != "open" or self.world.now >= trade.expires_at + timedelta(minutes=10):
+        if trade.state != "open" or self.world.now >= trade.expires_at + patience:
             return
-        odd = self.world.draw({"another amount is taken": 0.002}) != "none"
+        odd = self.world.draw({"another amount is taken": 0.002}, at="") != "none"
         self._book(trade, trade.amount_fen - 1 if odd else trade.amount_fen)
         if odd:
             self.misquotes.add((trade.order_no, trade.paid_fen))
+
+    def pay_although_closed(self, trade: Trade) -> None:
+        """Take money for an order of which it had said that nobody can pay it any more."""
+        trade.rogue = True
+        self._book(trade, trade.amount_fen)
 
     def break_a_promise(self) -> None:
         """Do something that no channel should; where our books can't follow, a break must tell."""
@@ -222,13 +230,11 @@ class Channel:
         paid = [trade for trade in trades if trade.state == "paid"]
         expired = [t for t in trades if t.state == "open" and t.expires_at <= self.world.now]
         done = [refund for refund in self.refunds.values() if refund.state == "done"]
-        match random.choice(
-            ["pay", "stray", "stray", "misquote", "come back", "close", "platform"]
-        ):
-            case "pay" if closed:
-                trade = random.choice(closed)
-                trade.rogue = True
-                self._book(trade, trade.amount_fen)
+        may = {"pay": closed, "misquote": paid, "come back": done, "close": expired}
+        others = ["stray", "stray", "platform"]
+        match random.choice([deed for deed, victims in may.items() if victims] + others):
+            case "pay":
+                self.pay_although_closed(random.choice(closed))
             case "stray":
                 number, fen = self.world.new_number("X"), 77_700
                 reference = f"S{number[:20]}"
@@ -237,15 +243,15 @@ class Channel:
                     OutcomeKind.SUCCEEDED, Reason.OK, number, amount_fen=fen, reference=reference
                 )
                 self.notify("payment", stray, sure=True)
-            case "misquote" if paid:
+            case "misquote":
                 trade = random.choice(paid)
                 told = (trade.order_no, trade.paid_fen + 100)
                 self.misquotes.add(told)
                 wrong = replace(_of_trade(trade), amount_fen=told[1])
                 self.notify("payment", wrong, misquote=told)
-            case "come back" if done:
+            case "come back":
                 self.end_refund(random.choice(done), "back")
-            case "close" if expired:
+            case "close":
                 random.choice(expired).state = "closed"
             case "platform":
                 self.notify("platform", _outcome(OutcomeKind.ACCEPTED, Reason.OK, ""))
@@ -289,11 +295,11 @@ class Channel:
             "at": at.isoformat() if at else None,
         }
         body = json.dumps({"content": content, "mac": self._mac(content)}).encode()
-        copies = self.world.random.choices([0, 1, 2, 3], [10, 75, 10, 5])[0]
+        copies = self.world.random.choices([0, 1, 2, 3], [15, 60, 15, 10])[0]
         for _ in range(max(copies, int(sure))):
             delay = self.world.random.choice([0, 0, 1, 5, 60, 1_800, 86_400])
             due_at = self.world.now + timedelta(seconds=delay)
-            self.notices.append(Notice(topic, body, due_at, sure, misquote))
+            self.notices.append(Notice(topic, outcome.number, body, due_at, sure, misquote))
 
     # -- inside --------------------------------------------------------------------------------
 
@@ -325,7 +331,7 @@ class Channel:
             self.overdrawn.append((number, request.order_no))
             self.refused.add(number)
             return _outcome(OutcomeKind.FAILED, Reason.OUR_FAULT, number)
-        if self.world.draw({"the merchant's funds are short": 0.05}) != "none":
+        if self.world.draw({"the merchant's funds are short": 0.05}, at="") != "none":
             self.refused.add(number)
             return _outcome(OutcomeKind.FAILED, Reason.MERCHANT_FUNDS_SHORT, number)
         refund = Returned(number, request.order_no, request.amount_fen, self.world.now)
@@ -335,11 +341,11 @@ class Channel:
 
     def _lags(self, since: datetime) -> bool:
         recent = timedelta(0) <= self.world.now - since < LAG
-        return recent and self.world.draw({"the query lags": 0.3}) != "none"
+        return recent and self.world.draw({"the query lags": 0.3}, at="") != "none"
 
     def _answer(self, what: str, number: str, do: Callable[[], Outcome]) -> Outcome:
         self.world.turn(f"{self.name}: {what}")
-        fault = self.world.draw(FAULTS)
+        fault = self.world.draw(FAULTS, at=f"{self.name}: {what.removesuffix(number)}")
         if self.down_until is not None and self.world.now < self.down_until:
             fault = "request lost"
         if fault in {"request lost", "busy"}:

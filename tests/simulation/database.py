@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Engine, create_engine, make_url, text
+from sqlalchemy import URL, Engine, create_engine, event, make_url, text
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
@@ -24,11 +25,15 @@ from tests.simulation.world import DEADLOCK, DISK_FULL, LOST_CONNECTION, Trouble
 
 T = TypeVar("T")
 
+_WRITE = re.compile(r"(?:INSERT (?:OR )?(?:IGNORE )?INTO|UPDATE|DELETE FROM) `?(\w+)")
+
 CAP_FEN = {2026: 9_084_960, 2027: 2_880_000}
 """31,545 yuan × 24 % × 12, and for the second year the test's own 10,000 yuan × 24 % × 12."""
 
-FAULTS = {
-    "crash before the block": 0.002,
+MINIMUM_FEN = 12_150  # 2,430.00 × 5 %
+
+EARLY_FAULTS = {"crash before the block": 0.002}
+LATE_FAULTS = {
     "crash before COMMIT": 0.004,
     "crash after COMMIT": 0.004,
     "deadlock": 0.003,
@@ -38,46 +43,67 @@ FAULTS = {
     "disk full": 0.002,
 }
 
+_BEFORE_COMMIT: dict[str, Callable[[World], BaseException]] = {
+    "crash before COMMIT": World.crash,
+    "deadlock": lambda _: Trouble(DEADLOCK),
+    "connection lost": lambda _: Trouble(LOST_CONNECTION),
+    "COMMIT not confirmed, undone": lambda _: CommitUnconfirmed(),
+    "disk full": lambda _: Trouble(DISK_FULL),
+}
+_AFTER_COMMIT: dict[str, Callable[[World], BaseException]] = {
+    "crash after COMMIT": World.crash,
+    "COMMIT not confirmed, done": lambda _: CommitUnconfirmed(),
+}
+
 
 def faulty(world: World, transact: Transact, name: str) -> Transact:
     """Wrap a real transaction helper: hand over before it, and let it fail as the seed decides.
 
     A deadlock is raised at the end of the block, as COMMIT does on a cluster: everything was done
-    and is undone, and the helper must run the whole block again.
+    and is undone, and the helper must run the whole block again. What a transaction has written to
+    makes its COMMIT a point of its own: a notice that credits is another one than its repeat.
     """
 
     def run(work: Callable[[Session], T], /) -> T:
-        world.turn(f"{name} in {getattr(work, '__qualname__', 'a step').partition('.')[0]}")
-        fault = world.draw(FAULTS)
-        failing = {"deadlock": DEADLOCK, "connection lost": LOST_CONNECTION}.get(fault)
-        runs = 0
+        step = getattr(work, "__qualname__", "a step").partition(".")[0]
+        world.turn(f"{name} in {step}")
+        if world.draw(EARLY_FAULTS, at=step) != "none":
+            raise world.crash()
+        before = frozenset(world.written)
+        fault, runs = "none", 0
 
         def block(session: Session) -> T:
-            nonlocal runs
+            nonlocal fault, runs
             runs += 1
-            if fault == "crash before the block":
-                raise world.crash()
+            world.written.clear()
             result = work(session)
             session.flush()
-            if fault == "crash before COMMIT":
-                raise world.crash()
-            if fault == "disk full":
-                raise Trouble(DISK_FULL)
-            if fault == "COMMIT not confirmed, undone":
-                raise CommitUnconfirmed
-            if failing is not None and runs == 1:
-                raise Trouble(failing)
+            if runs == 1:
+                fault = world.draw(LATE_FAULTS, at=f"{step} {sorted(world.written)}")
+                if fault in _BEFORE_COMMIT:
+                    raise _BEFORE_COMMIT[fault](world)
             return result
 
-        result = transact(block)
-        world.commits += 1
-        if fault == "crash after COMMIT":
-            raise world.crash()
-        if fault == "COMMIT not confirmed, done":
-            raise CommitUnconfirmed
+        try:
+            result = transact(block)
+        finally:
+            world.written |= before
+        if fault in _AFTER_COMMIT:
+            raise _AFTER_COMMIT[fault](world)
         return result
 
     return run
+
+
+def watch_writes(world: World, engine: Engine) -> Engine:
+    """Note in `world.written` which tables are written to."""
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if found := _WRITE.match(statement):
+            world.written.add(found[1])
+
+    event.listen(engine, "before_cursor_execute", note)
+    return engine
 
 
 class Template:

@@ -22,6 +22,7 @@ from app.domain.deposits.queries import DepositView
 from app.domain.deposits.rules import AccountNotUsable, IdempotencyKeyReused, YearlyCapExceeded
 from app.domain.errors import Conflict
 from app.domain.inquiries.operations import release_refund
+from app.domain.payment_orders.models import OrderState
 from app.domain.ports import Ports
 from app.domain.ports.callbacks import RawCallback
 from app.domain.refunds import operations as refunds
@@ -31,6 +32,7 @@ from app.domain.sessions.operations import AccountFrozen, log_in
 from app.domain.sessions.queries import Caller, authenticate
 from tests.domain.people import an_application
 from tests.simulation.channel import Channel, Notice, Trade
+from tests.simulation.database import CAP_FEN, MINIMUM_FEN
 from tests.simulation.world import NoAnswer, Violation
 
 if TYPE_CHECKING:
@@ -41,8 +43,6 @@ T = TypeVar("T")
 ACCOUNT = table_of(Account)
 
 AMOUNTS_FEN = (12_150, 20_000, 50_001, 300_000)
-LARGE_AMOUNTS_FEN = (1_440_000, 4_542_480)
-"""Two of them are the cap of the second and of the first year to the fen."""
 STAFF = (1, 2, 3)
 DAY = 86_400
 FIRST_BIRTHDAY = date(1960, 1, 1)
@@ -79,7 +79,7 @@ class Person:
 
 def live(town: Town, person: Person) -> None:
     """Enrol, then do a few things, with hours and weeks in between."""
-    if not _come_in(town, person):
+    if not come_in(town, person):
         return
     for _ in range(town.random.randint(3, 14)):
         town.world.sleep(town.random.choice([1, 10, 60, 300, 300, 4_000, DAY]))
@@ -89,7 +89,8 @@ def live(town: Town, person: Person) -> None:
         deed(town, person)
 
 
-def _come_in(town: Town, person: Person) -> bool:
+def come_in(town: Town, person: Person) -> bool:
+    """Log in and enrol; False when they give up."""
     born = FIRST_BIRTHDAY + timedelta(days=person.number % 10_000)
     application = an_application(serial=f"{person.number // 10_000 + 1:03d}", born=born)
 
@@ -117,7 +118,7 @@ def as_person(ports: Ports, town: Town, person: Person, work: Callable[[Ports, C
 
     Most requests of somebody who is known go without that, for the sake of more money a step.
     """
-    if person.known and town.world.happens(0.8):
+    if person.known and town.world.happens(0.9):
         return work(ports, person.known)
 
     def who() -> Caller | None:
@@ -150,19 +151,27 @@ def insist(town: Town, request: Callable[[Ports], T]) -> T | None:
 def pay_in(town: Town, person: Person) -> None:
     """Order a deposit, sometimes with a double click, sometimes two at once."""
     for _ in range(_once_or_twice(town)):
-        amounts_fen = AMOUNTS_FEN if person.number % 3 else LARGE_AMOUNTS_FEN
-        key, amount_fen = f"key-{next(town.serial):06d}", town.random.choice(amounts_fen)
+        key, amount_fen = f"key-{next(town.serial):06d}", _choose_amount_fen(town, person)
         person.attempts_fen[key] = amount_fen
-        flow = partial(_order, town, person, amount_fen, key)
+        flow = partial(order, town, person, amount_fen, key)
         for _ in range(_once_or_twice(town)):
             town.world.spawn(person.name, flow)
 
 
+def _choose_amount_fen(town: Town, person: Person) -> int:
+    """Every second person pays as much as they may: all that is left of the year, or a half."""
+    cap_fen = CAP_FEN[town.year]
+    left_fen = cap_fen - town.books.used_fen(person.account_id, town.year)
+    large_fen = [fen for fen in (cap_fen, left_fen, left_fen // 2) if fen >= MINIMUM_FEN]
+    return town.random.choice(AMOUNTS_FEN if person.number % 2 else large_fen)
+
+
 def _once_or_twice(town: Town) -> int:
-    return 2 if town.world.happens(0.2) else 1
+    return 2 if town.world.happens(0.3) else 1
 
 
-def _order(town: Town, person: Person, amount_fen: int, key: str) -> None:
+def order(town: Town, person: Person, amount_fen: int, key: str, *, pays: bool = True) -> None:
+    """Order a deposit until there is an answer, and pay it, sometimes late, sometimes not."""
     asked_fen = amount_fen + 1 if town.world.happens(0.01) else amount_fen
     try:
         view = insist(town, lambda ports: _start(ports, town, person, asked_fen, key))
@@ -178,8 +187,13 @@ def _order(town: Town, person: Person, amount_fen: int, key: str) -> None:
         return
     if person.orders.setdefault(key, view.order_no) != view.order_no:
         raise Violation(f"two orders for one key: {person.orders[key]} and {view.order_no}")
-    if view.payment and town.world.happens(0.9):
-        town.world.sleep(town.random.choice([1, 2, 5, 60, 900, 1_795, 2_200]))
+    if not pays:
+        return
+    if view.state is OrderState.UNKNOWN and town.world.happens(0.7):
+        town.world.sleep(town.random.choice([1, 30, 300]))
+        order(town, person, amount_fen, key)
+    elif view.payment and town.world.happens(0.85):
+        town.world.sleep(town.random.choice([1, 2, 5, 60, 900, 1_795, 2_200, 5_000]))
         town.world.turn(f"pays {view.order_no}")
         town.channels[person.platform].pay(view.payment["prepay"].removeprefix("P-"))
 
@@ -217,10 +231,18 @@ def ask_back_at_the_desk(town: Town) -> None:
 
 def _ask(town: Town, person: Person, maker: str, account_id: int | None) -> None:
     trades = [trade for trade in map(town.trade_of, person.orders.values()) if trade]
-    paid = [trade for trade in trades if trade.state == "paid"] or trades
+    paid = [trade for trade in trades if trade.kept_fen] or trades
     if not paid:
         return
-    trade, key = town.random.choice(paid), f"key-{next(town.serial):06d}"
+    fresh = [trade for trade in paid if trade.order_no not in town.asked_back]
+    trade = town.random.choice(fresh if fresh and town.world.happens(0.8) else paid)
+    town.asked_back.add(trade.order_no)
+    for _ in range(_once_or_twice(town)):
+        _ask_for(town, person, trade, maker, account_id)
+
+
+def _ask_for(town: Town, person: Person, trade: Trade, maker: str, account_id: int | None) -> None:
+    key = f"key-{next(town.serial):06d}"
     application = refunds.RefundApplication(
         order_no=trade.order_no,
         account_id=account_id,
@@ -249,13 +271,8 @@ def _ask(town: Town, person: Person, maker: str, account_id: int | None) -> None
 
 
 def decide(town: Town) -> None:
-    """Staff look at what waits and decide on one of them, sometimes two of them at once."""
-    waiting = insist(
-        town,
-        lambda ports: ports.read(
-            lambda session: list_refunds(session, state=RefundState.REQUESTED)
-        ),
-    )
+    """Staff decide on one of the refunds that wait, sometimes two of them at once."""
+    waiting = town.look(lambda session: list_refunds(session, state=RefundState.REQUESTED))
     if not waiting:
         return
     refund = town.random.choice(waiting)
@@ -342,6 +359,7 @@ def deliver(town: Town, channel: Channel, notice: Notice) -> None:
     except NoAnswer:
         taken = None
     if taken is not None and taken.body == "ok":
+        town.look(partial(town.books.check_stored, channel=channel, notice=notice))
         if notice.misquote:
             channel.misquotes_taken.add(notice.misquote)
         return

@@ -11,10 +11,11 @@ import pytest
 
 from tests.conftest import MARIADB
 from tests.simulation import Failure, simulate
-from tests.simulation import mutations as m
 from tests.simulation.database import Template, template
+from tests.simulation.mutations import BUGS, Mutation, a_repeated_success_credits_again
 
-STORM = {"disk full": 20, "crash before COMMIT": 5}
+ENOUGH_STEPS = 3_000
+"""Within so many steps every planted bug was found with every seed that was tried."""
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +29,16 @@ def test_the_books_hold_and_agree_with_the_channels(in_memory: Template, seed: i
     result = simulate(in_memory, seed=seed, steps=3_000)
     assert result.entries > 30
     assert result.refunds > 0
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.__name__)
+def test_a_planted_bug_is_found_whatever_the_seed(
+    in_memory: Template, monkeypatch: pytest.MonkeyPatch, bug: Mutation, seed: int
+) -> None:
+    bug(monkeypatch)
+    with pytest.raises(Failure):
+        simulate(in_memory, seed=seed, steps=ENOUGH_STEPS)
 
 
 def test_the_books_hold_on_mariadb_too() -> None:
@@ -57,7 +68,7 @@ def test_a_seed_replays_exactly_in_this_process_and_in_another(
 def test_a_failure_tells_the_seed_the_story_and_how_to_see_it_again(
     in_memory: Template, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    m.a_repeated_success_credits_again(monkeypatch)
+    a_repeated_success_credits_again(monkeypatch)
     with pytest.raises(Failure) as failed:
         simulate(in_memory, seed=1, steps=1_200)
     lines = str(failed.value).splitlines()

@@ -6,7 +6,7 @@ import itertools
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import TypeVar
 
@@ -17,6 +17,7 @@ from app.db import CommitUnconfirmed, make_read, make_transact, prepare_engine
 from app.domain.base import table_of
 from app.domain.calendar import business_day
 from app.domain.callbacks.models import CallbackResult, ChannelCallback
+from app.domain.contributors.models import Account
 from app.domain.key_rotation import count_rows_by_key, rotate_keys
 from app.domain.ledger.models import BusinessDay, DailySeal, JournalEntry
 from app.domain.payment_orders.models import OPEN_STATES, PaymentOrder
@@ -30,30 +31,25 @@ from tests.domain.people import FakeLogin
 from tests.simulation import people
 from tests.simulation.books import Books, must
 from tests.simulation.channel import Channel, Returned, Trade
-from tests.simulation.database import faulty
+from tests.simulation.comparison import compare
+from tests.simulation.database import faulty, watch_writes
+from tests.simulation.happenings import DEEDS, KEYS, time_goes_by
+from tests.simulation.misfortunes import Misfortune
 from tests.simulation.people import Person
-from tests.simulation.world import NoAnswer, Process, Trouble, World
+from tests.simulation.world import ERA, NoAnswer, Process, Trouble, World
 
 T = TypeVar("T")
 
-CALLBACK, DAY, ENTRY = table_of(ChannelCallback), table_of(BusinessDay), table_of(JournalEntry)
-ORDER, REFUND = table_of(PaymentOrder), table_of(Refund)
+ACCOUNT, CALLBACK, DAY = table_of(Account), table_of(ChannelCallback), table_of(BusinessDay)
+ENTRY, ORDER, REFUND = table_of(JournalEntry), table_of(PaymentOrder), table_of(Refund)
 
 AT_ONCE = 12
 """How many flows may be under way for something new to begin."""
-VERIFY_EVERY = 500
-JOB_WEIGHTS = {
-    "resolve-orders": 4,
-    "resolve-refunds": 6,
-    "apply-callbacks": 2,
-    "seal-days": 1,
-    "remove-expired": 1,
-}
-"""The jobs that are simulated, and how often each is woken."""
+VERIFY_EVERY = 300
+REST_EVERY = 600
+"""After so many steps everything is settled and compared, and other people come."""
 HOUR = timedelta(hours=1)
-LAST_LEAP = datetime(2027, 10, 1, tzinfo=UTC)
-"""The programme ends with 2027; a long story slows down before."""
-KEYS = {f"k{number}": bytes([number]) * 32 for number in range(1, 10)}
+FOLLOWED = {ACCOUNT.name, ENTRY.name, DAY.name}
 
 
 class Town:
@@ -64,10 +60,14 @@ class Town:
         self.serial = itertools.count(1)
         self.closing = False
         self.key_number = 1
+        self.next_era = 0
+        self.night = False
         self.surprises: list[str] = []
-        self.commits_seen = 0
         self.running_jobs: set[tuple[str, str]] = set()
         self.people: list[Person] = []
+        self.asked_back: set[str] = set()
+        self.misfortunes: list[Misfortune] = []
+        """Those that are still to come before all come again."""
         self.person_of: dict[int, Person] = {}
         self.channels = {name: Channel(name, world) for name in ("wechat", "alipay")}
         self.logins = {name: FakeLogin() for name in self.channels}
@@ -77,45 +77,47 @@ class Town:
         self.schedulers = [self._process("jobs-1"), self._process("jobs-2")]
         self.engines["witness"] = prepare_engine(create_engine(url))
         self.look = make_read(self.engines["witness"])
-        deeds = {
-            self._somebody_comes: 3,
-            self._a_notice_arrives: 30,
-            self._a_job_runs: 10,
-            self._staff_decide: 6,
-            self._a_clerk_asks_back: 3,
-            self._a_refund_ends: 8,
-            self._somebody_forges: 3,
-            self._a_channel_is_rogue: 3,
-            self._a_channel_is_down: 0.3,
-            self._a_process_is_killed: 1,
-            self._the_key_is_changed: 0.2,
-            self._the_counter_restricts: 0.7,
-        }
-        self.deeds = list(deeds)
-        self.jobs = [next(job for job in JOBS if job.name == name) for name in JOB_WEIGHTS]
-        self.weights = [weight * self.random.choice([0.3, 1, 1, 2]) for weight in deeds.values()]
+        self.jobs = {job.name: job for job in JOBS}
+        self.weights = list(DEEDS.values())
 
     # -- the story -----------------------------------------------------------------------------
 
     def run(self, steps: int) -> None:
-        """Let things happen for so many steps, come to rest, and compare the books."""
+        """Let things happen for so many steps; come to rest and compare the books now and then."""
         with self._watched():
             while self.world.step < steps:
-                self._time_goes_by()
-                if len(self.world.ready) < AT_ONCE:
-                    self.random.choices(self.deeds, self.weights)[0]()
-                self._advance()
-            self.world.faults, self.closing = False, True
-            self.world.note("comes to rest")
-            while self._advance():
-                pass
-            self._ask_until_nothing_is_open()
-            self._compare()
+                self._live(until=min(steps, self.world.step + REST_EVERY))
+                self._rest()
+
+    def _live(self, *, until: int) -> None:
+        self.world.faults, self.closing = True, False
+        self.world.struck.clear()
+        while self.world.step < until:
+            if self.world.step >= self.next_era:
+                self._begin_era()
+            time_goes_by(self)
+            if len(self.world.ready) < AT_ONCE:
+                self.random.choices(list(DEEDS), self.weights)[0](self)
+            self._advance()
+
+    def _rest(self) -> None:
+        self.world.faults, self.closing = False, True
+        self.world.note("comes to rest")
+        while self._advance():
+            pass
+        self._ask_until_nothing_is_open()
+        self._compare()
+
+    def _begin_era(self) -> None:
+        """Change the weather and what people do, so that no seed is bound to miss anything."""
+        self.next_era += ERA
+        self.world.change_the_weather()
+        self.weights = [w * self.random.choice([0.3, 1, 1, 3]) for w in DEEDS.values()]
 
     def _advance(self) -> bool:
         moved = self.world.advance()
-        if self.world.commits > self.commits_seen:
-            self.commits_seen = self.world.commits
+        if self.world.written & FOLLOWED:
+            self.world.written.clear()
             self.look(self.books.follow)
         must(not self.surprises, "\n".join(self.surprises))
         if moved and self.world.step % VERIFY_EVERY == 0:
@@ -139,6 +141,7 @@ class Town:
                 for notice in notices:
                     people.deliver(self, channel, notice)
                 must(not channel.notices, "a genuine notice is not taken")
+            self.look(self.books.follow)
             self._run_every_job()
 
     def _left_open(self) -> list[str]:
@@ -157,17 +160,17 @@ class Town:
         for job in JOBS:
             counts = job.run(self.schedulers[0].memory, on=business_day(self.world.now))
             must("error" not in counts, f"{job.name} failed: {counts} {self.surprises}")
-        self.look(self.books.follow)
+            self.look(self.books.follow)
 
     def _compare(self) -> None:
-        self.key_number += 1
+        self.key_number = min(self.key_number + 1, len(KEYS))
         self.world.kill(self.schedulers[0])
         rotation = rotate_keys(self.schedulers[0].memory)
         must(not rotation.unreadable, f"unreadable: {rotation.unreadable}")
         self.world.now += timedelta(days=2)
         self._run_every_job()
         self._verify()
-        self.look(self.books.compare)
+        self.look(partial(compare, books=self.books))
         self.look(self._check_rest)
 
     def _check_rest(self, session: Session) -> None:
@@ -184,102 +187,17 @@ class Town:
         seal = session.scalar(select(DailySeal.hash).order_by(DailySeal.day.desc()).limit(1))
         self.world.note(f"the last seal is {seal.hex() if seal else None}")
 
-    # -- what may happen -----------------------------------------------------------------------
-
-    def _time_goes_by(self) -> None:
-        world, random = self.world, self.random
-        world.now += timedelta(seconds=random.choice([0, 0, 0, 1, 2, 5]))
-        if world.happens(0.02) and world.next_wake is not None and world.now < LAST_LEAP:
-            world.now = max(world.now, world.next_wake - timedelta(seconds=random.choice([0, 5])))
-        elif world.happens(0.0005) and world.now < LAST_LEAP:
-            world.now += timedelta(seconds=random.choice([600, 2_000, 20_000, 200_000]))
-        elif world.happens(0.0005):
-            # On to ten seconds before midnight in Shanghai.
-            world.now = max(world.now, world.now.replace(hour=15, minute=59, second=50))
-        elif world.happens(0.0005) and business_day(world.now - HOUR).year == self.year:
-            # Not into the year before: what is credited then was measured by the cap of the next.
-            world.now -= HOUR
-            world.note("the clock goes back an hour")
-
-    def _somebody_comes(self) -> None:
-        person = Person(len(self.people) + 1, self.random.choice(sorted(self.channels)))
-        self.people.append(person)
-        self.world.spawn(person.name, partial(people.live, self, person))
-
-    def _a_notice_arrives(self) -> None:
-        channel = self._some_channel()
-        due = [n for n in channel.notices if n.due_at <= self.world.now]
-        if due:
-            notice = self.random.choice(due)
-            channel.notices.remove(notice)
-            self.world.spawn("notice", partial(people.deliver, self, channel, notice))
-
-    def _a_job_runs(self) -> None:
-        job = self.random.choices(self.jobs, list(JOB_WEIGHTS.values()))[0]
-        process = self.random.choice(self.schedulers)
-        if (job.name, process.name) in self.running_jobs:
-            return
-        self.running_jobs.add((job.name, process.name))
-
-        def flow() -> None:
-            with suppress(NoAnswer):
-                self.world.ask(process, partial(job.run, on=business_day(self.world.now)))
-            self.running_jobs.remove((job.name, process.name))
-
-        self.world.spawn(job.name, flow)
-
-    def _staff_decide(self) -> None:
-        self.world.spawn("staff", partial(people.decide, self))
-
-    def _a_clerk_asks_back(self) -> None:
-        people.ask_back_at_the_desk(self)
-
-    def _a_refund_ends(self) -> None:
-        channel = self._some_channel()
-        if under_way := channel.under_way():
-            state = "done" if self.world.happens(0.9) else "failed"
-            channel.end_refund(self.random.choice(under_way), state)
-
-    def _somebody_forges(self) -> None:
-        channel = self._some_channel()
-        trades = list(channel.trades.values())
-        trade = self.random.choice(trades) if trades and self.world.happens(0.7) else None
-        people.forge(self, channel, trade)
-
-    def _a_channel_is_rogue(self) -> None:
-        channel = self._some_channel()
-        channel.break_a_promise()
-
-    def _a_channel_is_down(self) -> None:
-        channel, seconds = self._some_channel(), self.random.choice([60, 3_600, 20_000])
-        channel.down_until = self.world.now + timedelta(seconds=seconds)
-        self.world.note(f"{channel.name} is down for {seconds} s")
-
-    def _a_process_is_killed(self) -> None:
-        self.world.kill(self.random.choice([*self.webs, *self.schedulers]))
-
-    def _the_key_is_changed(self) -> None:
-        if self.key_number == len(KEYS) - 1:
-            return
-        self.key_number += 1
-
-        def flow() -> None:
-            for process in [*self.webs, *self.schedulers]:
-                self.world.sleep(self.random.choice([1, 60]))
-                self.world.kill(process)
-            with suppress(NoAnswer):
-                self.world.ask(self.schedulers[1], partial(rotate_keys, batch_size=20))
-
-        self.world.spawn("administrator", flow)
-
-    def _the_counter_restricts(self) -> None:
-        self.world.spawn("counter", partial(people.change_status, self))
-
     # -- the pieces ----------------------------------------------------------------------------
 
     @property
     def year(self) -> int:
         return business_day(self.world.now).year
+
+    def set_the_clock_back(self) -> None:
+        """By an hour; not into the year before, by whose cap nothing new was measured."""
+        if business_day(self.world.now - HOUR).year == self.year:
+            self.world.now -= HOUR
+            self.world.note("the clock goes back an hour")
 
     def request(self, work: Callable[[Ports], T]) -> T:
         """Have one of the web processes do something, as a client on a bad line sees it.
@@ -288,9 +206,26 @@ class Town:
             NoAnswer: the process died, the database failed it, or its reply was lost.
         """
         answer = self.world.ask(self.random.choice(self.webs), work)
-        if self.world.draw({"the reply is lost": 0.01}) != "none":
+        if self.world.draw({"the reply is lost": 0.01}, at="") != "none":
             raise NoAnswer
         return answer
+
+    def newcomer(self) -> Person:
+        person = Person(len(self.people) + 1, self.random.choice(sorted(self.channels)))
+        self.people.append(person)
+        return person
+
+    def run_job(self, name: str) -> None:
+        """Have a scheduler run a job, one that is not at it already."""
+        free = [p for p in self.schedulers if (name, p.name) not in self.running_jobs]
+        if not free:
+            return
+        process = self.random.choice(free)
+        self.running_jobs.add((name, process.name))
+        run = partial(self.jobs[name].run, on=business_day(self.world.now))
+        with suppress(NoAnswer):
+            self.world.ask(process, run)
+        self.running_jobs.remove((name, process.name))
 
     def somebody(self) -> Person | None:
         enrolled = list(self.person_of.values())
@@ -320,7 +255,7 @@ class Town:
         for engine in self.engines.values():
             engine.dispose()
 
-    def _some_channel(self) -> Channel:
+    def some_channel(self) -> Channel:
         return self.channels[self.random.choice(sorted(self.channels))]
 
     def _process(self, name: str) -> Process:
@@ -330,8 +265,9 @@ class Town:
     def _boot(self, name: str) -> Ports:
         if name in self.engines:
             self.engines[name].dispose()
-        engine = self.engines[name] = prepare_engine(create_engine(self.url))
         world = self.world
+        engine = prepare_engine(watch_writes(world, create_engine(self.url)))
+        self.engines[name] = engine
         return Ports(
             transact=faulty(world, make_transact(engine), "commits"),
             read=faulty(world, make_read(engine), "reads"),

@@ -25,8 +25,16 @@ from app.db import CommitUnconfirmed
 T = TypeVar("T")
 
 BEGINNINGS = (datetime(2026, 11, 24, 2, 0, tzinfo=UTC), datetime(2026, 12, 30, 15, 0, tzinfo=UTC))
+LAST_LEAP = datetime(2027, 10, 1, tzinfo=UTC)
+"""The programme ends with 2027; a long story slows down before."""
 EVENTS_SHOWN = 40
 INTENSITIES = (0, 0.5, 1, 4)
+STORM = 10
+"""How many times as often as usual a fault happens in a storm of it."""
+ERA = 300
+"""After so many steps every fault gets another intensity, and every deed another weight."""
+FRESH = 0.04
+"""How likely a fault is, at the least, where it has not struck yet."""
 DEADLOCK, LOST_CONNECTION, DISK_FULL = 1213, 2013, 1021
 
 
@@ -69,6 +77,10 @@ class Flow:
     greenlet: greenlet
     process: Process | None = None
     life: int = 0
+    spared: bool = False
+    """Chance does it no harm: only its fate does."""
+    fate: deque[str] = field(default_factory=deque)
+    """Faults that strike it next, in this order, each where it can."""
     wakes_at: datetime | None = None
 
     def check_alive(self) -> None:
@@ -83,7 +95,10 @@ class World:
     seed: int
     step: int = 0
     faults: bool = True
-    commits: int = 0
+    written: set[str] = field(default_factory=set)
+    """Tables that our processes have written to since the witness looked last."""
+    struck: set[tuple[str, str]] = field(default_factory=set)
+    """Points of the product with the faults that have struck there already."""
     running: Flow | None = None
     ready: list[Flow] = field(default_factory=list)
     _asleep: list[tuple[datetime, int, Flow]] = field(default_factory=list)
@@ -101,22 +116,48 @@ class World:
     def happens(self, probability: float) -> bool:
         return self.random.random() < probability
 
-    def draw(self, likelihood: Mapping[str, float]) -> str:
+    def draw(self, likelihood: Mapping[str, float], *, at: str) -> str:
         """Return one of the faults, each with its probability; mostly «none».
 
-        Every world has faults of its own that it knows not at all or far too often: a mixture that
-        is always the same would always miss the same things.
+        Every era has faults of its own that it knows not at all or far too often: a mixture that is
+        always the same would always miss the same things. And a point that is seldom reached must
+        not wait for a rare fault: where one has not struck yet, it is likelier.
         """
         drawn = self.random.random()
-        if self.faults:
+        flow = self.running
+        if self.faults and flow and flow.fate and flow.fate[0] in likelihood:
+            self.note(flow.fate[0])
+            return flow.fate.popleft()
+        if self.faults and not (flow and flow.spared):
             for fault, probability in likelihood.items():
                 if fault not in self.intensity:
                     self.intensity[fault] = self.random.choice(INTENSITIES)
-                drawn -= probability * self.intensity[fault]
+                chance = probability * self.intensity[fault]
+                if chance and (at, fault) not in self.struck:
+                    chance = max(chance, FRESH)
+                drawn -= chance
                 if drawn < 0:
+                    self.struck.add((at, fault))
                     self.note(fault)
                     return fault
         return "none"
+
+    def doom(self, *faults: str) -> None:
+        """Let these faults strike the running flow next, and nothing that it escaped before."""
+        if self.running is not None:
+            self.running.fate = deque(faults)
+
+    def change_the_weather(self) -> None:
+        """Draw every fault's intensity afresh; a storm has one of them and no other.
+
+        Heavy trouble of one kind finds what an even drizzle of all kinds never does.
+        """
+        met = sorted(self.intensity)
+        self.intensity.clear()
+        if met and self.happens(0.3):
+            storm = self.random.choice(met)
+            self.intensity.update(dict.fromkeys(met, 0) | {storm: STORM})
+            self.note(f"a storm of {storm}")
 
     def new_number(self, prefix: str) -> str:
         return prefix + f"{self.random.getrandbits(124):031X}"[: 32 - len(prefix)]
@@ -174,9 +215,9 @@ class World:
 
     # -- the scheduler -------------------------------------------------------------------------
 
-    def spawn(self, name: str, work: Callable[[], None]) -> None:
+    def spawn(self, name: str, work: Callable[[], None], *, spared: bool = False) -> None:
         """Begin a flow; its first step comes when the scheduler chooses it."""
-        self.ready.append(Flow(name, greenlet(work)))
+        self.ready.append(Flow(name, greenlet(work), spared=spared))
 
     def advance(self) -> bool:
         """Let one flow take one step. Returns False when there is none to take."""
