@@ -151,6 +151,24 @@ def test_what_came_in_another_way_meanwhile_is_a_duplicate(
     assert fund.money(account_id) == (70_000, 0)
 
 
+def test_a_kept_callback_says_that_its_headers_are_gone(
+    fund: Fund, account_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[bool] = []
+    read = fund.wechat.read_callback
+
+    def noting(raw):  # type: ignore[no-untyped-def]
+        kept.append(raw.is_kept)
+        return read(raw)
+
+    fund.wechat.read_callback = noting  # type: ignore[method-assign]
+    with monkeypatch.context() as broken:
+        break_settlement(broken)
+        fund.notify(fund.wechat.pay(fund.start(account_id, 50_000).order_no))
+    assert apply_pending_callbacks(fund.ports) == (1, 0)
+    assert kept == [False, True]
+
+
 def test_two_jobs_at_one_callback_leave_the_result_of_the_first(
     fund: Fund, account_id: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -133,6 +133,8 @@ def test_every_code_that_the_bank_lists_is_mapped() -> None:
         *((call, "34") for call in ("confirm_mandate", "query_mandate", "end_mandate")),
         *((call, "34") for call in ("query_debit", "query_refund")),
         *(("refund", code) for code in ("64", "90")),
+        # In a signed refusal of a whole file nothing of it was taken.
+        *(("batch_rejected", code) for code in ("10", "11", "13", "14", "31", "32", "43")),
     }
 
 

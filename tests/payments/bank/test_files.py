@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import socket
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -29,13 +30,13 @@ from tests.payments.bank.centre import Centre
 SEQUENCES = itertools.count(1)
 
 
-def files_of(centre: Centre, **changes: object) -> BankFiles:
+def files_of(centre: Centre, patience: float = 5, **changes: object) -> BankFiles:
     return BankFiles(
         centre.settings.bank.model_copy(update=changes),
         layout=load_bank_layout("standard"),
         reasons=ReasonTable(load_reasons("bank")),
-        connect_timeout=5,
-        read_timeout=5,
+        connect_timeout=patience,
+        read_timeout=patience,
     )
 
 
@@ -325,6 +326,13 @@ def test_a_log_in_that_is_refused(centre: Centre) -> None:
 def test_nobody_at_home(centre: Centre) -> None:
     with pytest.raises(FileServerTrouble):
         files_of(centre, sftp_port=1).list_answers()
+
+
+def test_somebody_at_home_who_says_nothing(centre: Centre) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        files = files_of(centre, patience=0.3, sftp_port=silent.getsockname()[1])
+        with pytest.raises(FileServerTrouble):
+            files.list_answers()
 
 
 @pytest.mark.parametrize("content", ["", "ssh-ed25519 nonsense", "# nothing\n", "\xff"])

@@ -123,10 +123,10 @@ class FileServer:
                 channel_timeout=connect_timeout,
                 transport_factory=self._transport,
             )
-            with client.open_sftp() as sftp:
-                channel = sftp.get_channel()
-                if channel is not None:
-                    channel.settimeout(read_timeout)
+            channel = client.get_transport().open_session(timeout=connect_timeout)
+            channel.settimeout(read_timeout)
+            channel.invoke_subsystem("sftp")
+            with paramiko.SFTPClient(channel) as sftp:
                 yield sftp
         except _Stranger:
             raise FileServerTrouble("银行文件服务器的主机密钥不符，已拒绝连接") from None
