@@ -15,5 +15,6 @@
 | `accounts.py` | the tables, and the money of payers and of the seller |
 | `notices.py` | notices, true and forged |
 | `bills.py` | the daily bill, and the address it is fetched from |
+| `messages.py` | messages of the mini-program, and what people have agreed to receive |
 | `login.py` | payers, and `alipay.system.oauth.token` |
 """

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from flask import Flask, Response, request
 
-from sandbox.alipay import notices
+from sandbox.alipay import messages, notices
 from sandbox.alipay.accounts import (
     SCHEMA,
     Merchant,
@@ -24,6 +24,7 @@ from sandbox.alipay.checks import MESSAGES, DoorRefusal, Refusal
 from sandbox.alipay.debits import OUTCOME, OUTCOME_KINDS, PAY, Debits
 from sandbox.alipay.door import Call, Door, Message, read_message
 from sandbox.alipay.login import Login
+from sandbox.alipay.messages import Messages
 from sandbox.alipay.refunds import Refunds
 from sandbox.alipay.trades import Trades, find_trade
 from sandbox.alipay.views import books_view
@@ -67,11 +68,13 @@ class AlipayGateway:
         self._debits = Debits(
             books, clock, rules, self._trades, lambda: self.troubles.take(OUTCOME)
         )
+        self._messages = Messages(books, clock)
         self._login = Login(books, clock, merchant)
         self.bills = Bills(books, clock, merchant)
         self._calls: dict[str, Callable[[Call], dict[str, object]]] = {
             "alipay.trade.create": self._trades.create,
             PAY: self._debits.pay,
+            messages.SEND: self._messages.send,
             "alipay.user.agreement.query": self._agreements.query,
             "alipay.user.agreement.unsign": self._agreements.unsign,
             "alipay.user.agreement.executionplan.modify": self._agreements.modify,
@@ -194,6 +197,8 @@ class AlipayGateway:
             "/agreements/sign": self._agreements.sign,
             "/agreements/change": self._agreements.change,
             "/debits/finish": self._debits.finish,
+            "/messages/consent": self._messages.consent,
+            "/messages/inbox": self._messages.inbox,
         }
 
     def new_payer(self, balance_fen: int) -> str:
