@@ -119,8 +119,7 @@ def _resolve(ports: Ports, row: Row[Any]) -> str:
         now = ports.read(
             lambda session: session.execute(select(MANDATE).where(MANDATE.c.id == row.id)).one()
         )
-        effect = _end_there(ports, now)
-        return MandateEffect.ENDED if effect is MandateEffect.NOTHING else effect
+        return _end_there(ports, now)
     began = row.changed_at if over else row.expires_at
     undecided = row.state in UNDECIDED
     if effect is MandateEffect.NOTHING and undecided and ports.now() >= began + UNDECIDED_AFTER:
@@ -173,7 +172,10 @@ def _end_there(ports: Ports, row: Row[Any]) -> MandateEffect:
     answer = ports.channels.mandating[row.channel].end_mandate(
         mandate_no=row.mandate_no, reference=row.reference
     )
-    return _apply(ports, row, answer, hearing=Hearing.CALL)
+    effect = _apply(ports, row, answer, hearing=Hearing.CALL)
+    # One that had ended here before does not move, and yet something was done.
+    ended = effect is MandateEffect.NOTHING and answer.standing is MandateStanding.ENDED
+    return MandateEffect.ENDED if ended else effect
 
 
 def _apply(

@@ -70,7 +70,9 @@ def test_a_signing_that_was_called_off_and_then_signed_is_ended_at_the_channel(
     signing.end(mandate_no)
     assert signing.state(mandate_no) == "ended"
     signing.wechat.sign(mandate_no)
-    assert signing.resolve(days=1) == {"ended": 1}
+    signing.wechat.trouble["end"] = ["lost_before"]
+    assert signing.resolve(days=1) == {"nothing": 1}
+    assert signing.resolve(hours=1) == {"ended": 1}
     assert signing.wechat.kept[mandate_no].standing is MandateStanding.ENDED
     assert signing.state(mandate_no) == "ended"
     assert signing.breaks() == []
