@@ -35,10 +35,8 @@ FAULTS = {
     "slow to answer": 0.01,
     "crash before the answer": 0.006,
 }
-PATIENCE = timedelta(hours=2)
-"""For so long after its end an order may still be paid, unless it was closed."""
-LAG = timedelta(minutes=2)
-"""For so long a query may not see yet what has just happened."""
+PATIENCE, LAG = timedelta(hours=2), timedelta(minutes=2)
+"""How long after its end an order may still be paid, and a query may not see what has happened."""
 
 
 @dataclass
@@ -56,7 +54,7 @@ class Trade:
     paid_at: datetime | None = None
     refunds: list[Returned] = field(default_factory=list)
     rogue: bool = False
-    """Paid although the channel had said that it was closed."""
+    """Paid although the channel had said that it was closed, or that there was no such order."""
 
     @property
     def ordered_at(self) -> datetime:
@@ -109,6 +107,7 @@ class Channel:
     refunds: dict[str, Returned] = field(default_factory=dict)
     refused: set[str] = field(default_factory=set)
     """Orders, and refunds for want of funds, that were refused at least once."""
+    disowned: set[str] = field(default_factory=set)
     overdrawn: list[tuple[str, str]] = field(default_factory=list)
     """Refunds that asked for more than was left of their order."""
     strays: dict[str, tuple[str, int]] = field(default_factory=dict)
@@ -137,12 +136,12 @@ class Channel:
                     f"{self.name[0].upper()}{len(self.trades) + 1:09d}",
                     request.expires_at,
                     self.world.now,
+                    rogue=number in self.disowned,
                 )
             if (trade.amount_fen, trade.payer_ref) != (request.amount_fen, request.payer_ref):
                 raise Violation(f"{number} was sent again with another content")
             if trade.state != "open":
-                paid = trade.state == "paid"
-                reason = Reason.ALREADY_PAID if paid else Reason.CLOSED
+                reason = Reason.ALREADY_PAID if trade.state == "paid" else Reason.CLOSED
                 return _outcome(OutcomeKind.FAILED, reason, number)
             return _outcome(OutcomeKind.ACCEPTED, Reason.OK, number, reference=f"P-{number}")
 
@@ -158,6 +157,7 @@ class Channel:
         def do() -> Outcome:
             trade = self.trades.get(order_no)
             if trade is None:
+                self.disowned.add(order_no)
                 return _outcome(OutcomeKind.FAILED, Reason.NOT_FOUND, order_no)
             if trade.state == "paid":
                 return _outcome(OutcomeKind.FAILED, Reason.ALREADY_PAID, order_no)
@@ -226,13 +226,13 @@ class Channel:
     def break_a_promise(self) -> None:
         """Do something that no channel should; where our books can't follow, a break must tell."""
         random, trades = self.world.random, list(self.trades.values())
-        closed = [trade for trade in trades if trade.state == "closed"]
-        paid = [trade for trade in trades if trade.state == "paid"]
+        closed, paid = ([t for t in trades if t.state == state] for state in ("closed", "paid"))
         expired = [t for t in trades if t.state == "open" and t.expires_at <= self.world.now]
         done = [refund for refund in self.refunds.values() if refund.state == "done"]
         may = {"pay": closed, "misquote": paid, "come back": done, "close": expired}
-        others = ["stray", "stray", "platform"]
-        match random.choice([deed for deed, victims in may.items() if victims] + others):
+        match random.choice(
+            ["stray", "stray", "platform", *(d for d, found in may.items() if found)]
+        ):
             case "pay":
                 self.pay_although_closed(random.choice(closed))
             case "stray":

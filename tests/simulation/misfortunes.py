@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from app.domain.inquiries.operations import release_refund
 from app.domain.refunds import operations as refunds
 from tests.simulation import people
+from tests.simulation.agreements import sign_and_change
 from tests.simulation.channel import Trade
 from tests.simulation.database import CAP_FEN
 from tests.simulation.people import STAFF, Person
@@ -95,7 +96,8 @@ def the_only_deposit_is_given_back(town: Town, person: Person) -> None:
     refund_no = order and _ask_back(town, person, order)
     if refund_no:
         _release(town, refund_no)
-        if refund := town.refund_of(refund_no):
+        refund = town.refund_of(refund_no)
+        if refund is not None and refund.state == "processing":
             town.channels[person.platform].end_refund(refund, "done")
 
 
@@ -132,6 +134,12 @@ def money_comes_on_a_day_that_is_sealed(town: Town, person: Person) -> None:
     town.set_the_clock_back()
     _deliver(town, person, order)
     town.night = False
+
+
+def an_agreement_is_changed_at_once(town: Town, person: Person) -> None:
+    """Terms of the running period stand, whatever is signed in the midst of it."""
+    if people.come_in(town, person):
+        sign_and_change(town, person)
 
 
 # -- the pieces ------------------------------------------------------------------------------------
@@ -188,7 +196,7 @@ def _ask_back(town: Town, person: Person, order: Trade) -> str | None:
         request_key=f"key-{next(town.serial):06d}",
     )
     try:
-        return people.insist(town, partial(refunds.request_refund, application=application))
+        return town.insist(partial(refunds.request_refund, application=application))
     except (refunds.NotRefundable, refunds.AccountFrozen):
         return None
 
@@ -213,4 +221,5 @@ MISFORTUNES: tuple[Misfortune, ...] = (
     a_notice_is_kept_but_not_applied,
     a_notice_is_half_applied,
     money_comes_on_a_day_that_is_sealed,
+    an_agreement_is_changed_at_once,
 )

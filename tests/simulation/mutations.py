@@ -7,12 +7,15 @@ import re
 import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 import pytest
 from sqlalchemy import URL, Engine, create_engine, event, select
 from sqlalchemy.orm import Session
 
+from app.domain.agreements import drafting
+from app.domain.agreements.rules import period_of
 from app.domain.base import rows_changed
 from app.domain.callbacks import operations as callbacks
 from app.domain.deposits import operations as deposits
@@ -22,6 +25,7 @@ from app.domain.ledger import operations as ledger
 from app.domain.ledger.models import Code, EntryKind
 from app.domain.ledger.rules import Line
 from app.domain.payment_orders.models import OPEN_STATES, OrderState
+from app.domain.periods import Period
 from app.domain.ports import Ports
 from app.domain.ports.outcomes import Outcome, OutcomeKind, Reason
 from app.domain.refunds import operations as refund_requests
@@ -274,6 +278,13 @@ def nobody_asks_about_orders(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(resolve_orders, "resolve_orders", resolve)
 
 
+def a_change_of_an_agreement_applies_at_once(patch: pytest.MonkeyPatch) -> None:
+    def current(terms: Any, *, on: date, **_: Any) -> Period:
+        return period_of(terms.frequency, on)
+
+    patch.setattr(drafting, "next_open_period", current)
+
+
 BUGS: tuple[Mutation, ...] = (
     a_repeated_success_credits_again,
     the_amount_is_not_checked,
@@ -299,4 +310,5 @@ BUGS: tuple[Mutation, ...] = (
     orders_of_unknown_outcome_take_no_room,
     an_order_is_closed_without_the_channel,
     nobody_asks_about_orders,
+    a_change_of_an_agreement_applies_at_once,
 )

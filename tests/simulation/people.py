@@ -31,6 +31,7 @@ from app.domain.refunds.queries import list_refunds
 from app.domain.sessions.operations import AccountFrozen, log_in
 from app.domain.sessions.queries import Caller, authenticate
 from tests.domain.people import an_application
+from tests.simulation.agreements import arrange
 from tests.simulation.channel import Channel, Notice, Trade
 from tests.simulation.database import CAP_FEN, MINIMUM_FEN
 from tests.simulation.world import NoAnswer, Violation
@@ -85,7 +86,8 @@ def live(town: Town, person: Person) -> None:
         town.world.sleep(town.random.choice([1, 10, 60, 300, 300, 4_000, DAY]))
         if town.closing:
             return
-        deed = town.random.choices([pay_in, ask_back, declare, look], [50, 32, 5, 4])[0]
+        deeds = [pay_in, ask_back, arrange, declare, look]
+        deed = town.random.choices(deeds, [50, 32, 12, 5, 4])[0]
         deed(town, person)
 
 
@@ -106,7 +108,7 @@ def come_in(town: Town, person: Person) -> bool:
 
     for _ in range(4):
         try:
-            if insist(town, lambda ports: as_person(ports, town, person, request)):
+            if town.insist(lambda ports: as_person(ports, town, person, request)):
                 return True
         except IdentityAlreadyBound:
             continue
@@ -133,16 +135,6 @@ def as_person(ports: Ports, town: Town, person: Person, work: Callable[[Ports, C
     if caller is None:
         raise NoAnswer
     return work(ports, caller)
-
-
-def insist(town: Town, request: Callable[[Ports], T]) -> T | None:
-    """Repeat a request until it is answered; None when the person gives up."""
-    for _ in range(5):
-        try:
-            return town.request(request)
-        except NoAnswer:
-            town.world.sleep(town.random.choice([1, 30, 4_000]))
-    return None
 
 
 # -- paying in -------------------------------------------------------------------------------------
@@ -174,7 +166,7 @@ def order(town: Town, person: Person, amount_fen: int, key: str, *, pays: bool =
     """Order a deposit until there is an answer, and pay it, sometimes late, sometimes not."""
     asked_fen = amount_fen + 1 if town.world.happens(0.01) else amount_fen
     try:
-        view = insist(town, lambda ports: _start(ports, town, person, asked_fen, key))
+        view = town.insist(lambda ports: _start(ports, town, person, asked_fen, key))
     except IdempotencyKeyReused:
         return
     except YearlyCapExceeded:
@@ -255,8 +247,8 @@ def _ask_for(town: Town, person: Person, trade: Trade, maker: str, account_id: i
 
     def flow() -> None:
         try:
-            refund_no = insist(
-                town, lambda ports: refunds.request_refund(ports, application=application)
+            refund_no = town.insist(
+                lambda ports: refunds.request_refund(ports, application=application)
             )
         except refunds.NotRefundable:
             return
@@ -306,8 +298,7 @@ def declare(town: Town, person: Person) -> None:
     """Declare children or a degree; the opening subsidy may then be another one."""
     kind, facts = town.random.choice([("children", TWO_CHILDREN), ("degree", BACHELOR)])
     person.subsidies_fen.add(SUBSIDY_FEN[kind])
-    insist(
-        town,
+    town.insist(
         lambda ports: declare_facts(ports, contributor_id=person.contributor_id, facts=facts),
     )
 
@@ -322,7 +313,7 @@ def look(town: Town, person: Person) -> None:
         )
         town.books.check_overview(person, seen)
 
-    insist(town, request)
+    town.insist(request)
 
 
 def change_status(town: Town) -> None:
@@ -340,8 +331,7 @@ def change_status(town: Town) -> None:
     )
     if status is AccountStatus.CLOSED:
         change = change.where(ACCOUNT.c.balance_fen == 0, ACCOUNT.c.held_fen == 0)
-    insist(
-        town,
+    town.insist(
         lambda ports: ports.transact(lambda session: session.execute(change.values(status=status))),
     )
 

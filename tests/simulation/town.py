@@ -26,9 +26,11 @@ from app.domain.ports import Channels, Ports
 from app.domain.refunds.models import IN_FLIGHT, Refund
 from app.domain.verification import verify_books
 from app.jobs.timetable import JOBS
+from config.agreement_text_files import load_agreement_texts
 from config.chart import load_chart
 from tests.domain.people import FakeLogin
-from tests.simulation import people
+from tests.simulation import agreements, people
+from tests.simulation.agreements import AgreementWitness
 from tests.simulation.books import Books, must
 from tests.simulation.channel import Channel, Returned, Trade
 from tests.simulation.comparison import compare
@@ -49,6 +51,7 @@ VERIFY_EVERY = 300
 REST_EVERY = 600
 """After so many steps everything is settled and compared, and other people come."""
 HOUR = timedelta(hours=1)
+AGREEMENT_TEXTS = load_agreement_texts()
 FOLLOWED = {ACCOUNT.name, ENTRY.name, DAY.name}
 
 
@@ -72,6 +75,7 @@ class Town:
         self.channels = {name: Channel(name, world) for name in ("wechat", "alipay")}
         self.logins = {name: FakeLogin() for name in self.channels}
         self.books = Books(self)
+        self.agreements = AgreementWitness()
         self.engines: dict[str, Engine] = {}
         self.webs = [self._process("web-1"), self._process("web-2")]
         self.schedulers = [self._process("jobs-1"), self._process("jobs-2")]
@@ -116,9 +120,12 @@ class Town:
 
     def _advance(self) -> bool:
         moved = self.world.advance()
-        if self.world.written & FOLLOWED:
-            self.world.written.clear()
+        written = set(self.world.written)
+        self.world.written.clear()
+        if written & FOLLOWED:
             self.look(self.books.follow)
+        if written & agreements.FOLLOWED:
+            self.look(self.agreements.follow)
         must(not self.surprises, "\n".join(self.surprises))
         if moved and self.world.step % VERIFY_EVERY == 0:
             self._verify()
@@ -171,6 +178,8 @@ class Town:
         self._run_every_job()
         self._verify()
         self.look(partial(compare, books=self.books))
+        today = business_day(self.world.now)
+        self.look(partial(self.agreements.compare, town=self, today=today))
         self.look(self._check_rest)
 
     def _check_rest(self, session: Session) -> None:
@@ -209,6 +218,15 @@ class Town:
         if self.world.draw({"the reply is lost": 0.01}, at="") != "none":
             raise NoAnswer
         return answer
+
+    def insist(self, work: Callable[[Ports], T]) -> T | None:
+        """Repeat a request until it is answered; None when the person gives up."""
+        for _ in range(5):
+            try:
+                return self.request(work)
+            except NoAnswer:
+                self.world.sleep(self.random.choice([1, 30, 4_000]))
+        return None
 
     def newcomer(self) -> Person:
         person = Person(len(self.people) + 1, self.random.choice(sorted(self.channels)))
@@ -278,6 +296,7 @@ class Town:
                 paying=self.channels, refunding=self.channels, calling_back=self.channels
             ),
             logins=self.logins,
+            agreement_texts=AGREEMENT_TEXTS,
         )
 
     @contextmanager
