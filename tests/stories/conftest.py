@@ -18,6 +18,13 @@ def town(engine: Engine, tmp_path: Path) -> Iterator[Town]:
         town.check_books()
 
 
+@pytest.fixture
+def town_with_bank(engine: Engine, tmp_path: Path) -> Iterator[Town]:
+    with open_town(engine, tmp_path, with_bank=True) as town:
+        yield town
+        town.check_books()
+
+
 @pytest.fixture(params=["wechat", "alipay"])
 def platform(request: pytest.FixtureRequest) -> str:
     return str(request.param)

@@ -23,6 +23,7 @@ from app.connectors.documents.registry import build_documents
 from app.connectors.logins.registry import build_logins
 from app.db import make_read, make_transact
 from app.domain.inquiries.operations import resolve_orders, resolve_refunds
+from app.domain.mandates.asking import resolve_mandates
 from app.domain.ports import Ports
 from app.domain.staff.models import Role
 from app.domain.staff.operations import add_staff_member
@@ -33,8 +34,9 @@ from config.agreement_text_files import load_agreement_texts
 from config.bank_layout_files import load_bank_layout
 from config.chart import load_chart
 from config.reason_files import load_reasons
-from config.settings import AlipaySettings, Settings, WeChatSettings
+from config.settings import AlipaySettings, BankSettings, Settings, WeChatSettings
 from sandbox.alipay.server import create_gateway as create_alipay
+from sandbox.bank.server import create_gateway as create_bank
 from sandbox.wechat.server import create_gateway as create_wechat
 from tests.conftest import MovableClock
 from tests.sandbox.gateways import START, RunningGateway, running, serving
@@ -125,6 +127,8 @@ class Town:
     ports: Ports
     clock: MovableClock
     gateways: dict[str, RunningGateway]
+    """The wallets."""
+    bank: RunningGateway | None = None
 
     def phone(self, platform: str, *, balance_fen: int = 10_000_000) -> Phone:
         """Return a new person's phone, logged in."""
@@ -163,7 +167,7 @@ class Town:
     def advance(self, seconds: int) -> None:
         """Let time pass everywhere."""
         self.clock.advance(seconds=seconds)
-        for gateway in self.gateways.values():
+        for gateway in (*self.gateways.values(), *([self.bank] if self.bank else [])):
             gateway.control("clock", advance_seconds=seconds)
 
     def run_jobs(self, *, after: int = 0) -> None:
@@ -171,6 +175,7 @@ class Town:
         self.advance(after)
         resolve_orders(self.ports)
         resolve_refunds(self.ports)
+        resolve_mandates(self.ports)
 
     def until_accepted(self, platform: str, number: str, *, count: int = 1) -> None:
         """Wait until that many notices of an order were accepted by us."""
@@ -206,7 +211,7 @@ class Town:
 
 
 @contextmanager
-def open_town(engine: Engine, data_dir: Path) -> Iterator[Town]:
+def open_town(engine: Engine, data_dir: Path, *, with_bank: bool = False) -> Iterator[Town]:
     """Start the gateways and the product on free ports of the loopback."""
     clock = MovableClock(START.astimezone(UTC))
     with ExitStack() as stack:
@@ -214,9 +219,10 @@ def open_town(engine: Engine, data_dir: Path) -> Iterator[Town]:
             "wechat": stack.enter_context(running(create_wechat, data_dir)),
             "alipay": stack.enter_context(running(create_alipay, data_dir)),
         }
+        bank = stack.enter_context(running(create_bank, data_dir)) if with_bank else None
         door: dict[str, Any] = {}
         url = stack.enter_context(serving(lambda env, start: door["app"](env, start)))
-        settings = _settings(url, engine, gateways)
+        settings = _settings(url, engine, gateways, bank)
         ports = Ports(
             transact=make_transact(engine),
             read=make_read(engine),
@@ -231,10 +237,12 @@ def open_town(engine: Engine, data_dir: Path) -> Iterator[Town]:
             documents=build_documents(settings),
         )
         door["app"] = create_app(settings, ports=ports)
-        yield Town(url, ports, clock, gateways)
+        yield Town(url, ports, clock, gateways, bank)
 
 
-def _settings(url: str, engine: Engine, gateways: dict[str, RunningGateway]) -> Settings:
+def _settings(
+    url: str, engine: Engine, gateways: dict[str, RunningGateway], bank: RunningGateway | None
+) -> Settings:
     wechat, alipay = gateways["wechat"], gateways["alipay"]
     issued = wechat.credentials
     return Settings(
@@ -257,6 +265,20 @@ def _settings(url: str, engine: Engine, gateways: dict[str, RunningGateway]) -> 
                 "gateway_url": f"{alipay.url}gateway.do",
             }
         ),
+        bank=_bank_settings(bank) if bank else None,
+    )
+
+
+def _bank_settings(bank: RunningGateway) -> BankSettings:
+    issued = _fields(bank.credentials.bank, "LIANJIAO_BANK_")
+    return BankSettings.model_validate(
+        {
+            # The sandbox also tells the number of the centre's own account.
+            **{name: value for name, value in issued.items() if name in BankSettings.model_fields},
+            "gateway_url": f"{bank.url}gateway/",
+            "sftp_host": "127.0.0.1",
+            "sftp_port": bank.control("files/port")["port"],
+        }
     )
 
 
