@@ -75,6 +75,7 @@ def _serve(story: Story, house: House, processes: Processes, screen: Screen) -> 
   接口文档      {api}/docs
   微信沙箱      {house.wechat.url}/_control/books
   支付宝沙箱    {house.alipay.url}/_control/books
+  银行沙箱      {house.bank.url}/_control/books
   工作人员      clerk（经办）、reviewer（复核），密码 {house.staff_password}
 
 查看骑手的账户（令牌七日内有效）：

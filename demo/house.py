@@ -21,7 +21,7 @@ from demo.screen import DemoFailed, Screen
 # Policy figures have dates: on its own clock the demo tells the same story in any year.
 BEGINS_AT = datetime.fromisoformat("2026-11-24T10:00:00+08:00")
 
-WEB_PORT, WECHAT_PORT, ALIPAY_PORT = 8000, 9201, 9202
+WEB_PORT, WECHAT_PORT, ALIPAY_PORT, BANK_PORT, SFTP_PORT = 8000, 9201, 9202, 9203, 9222
 
 _MARK = ".made-by-demo"
 _FLASK = ("-m", "flask", "--app", "wsgi")
@@ -34,6 +34,7 @@ class House:
     api: Door
     wechat: Gateway
     alipay: Gateway
+    bank: Gateway
     staff_password: str
 
 
@@ -72,25 +73,35 @@ def open_house(
     Raises:
         DemoFailed: a command or a process did not do its part.
     """
-    web_port, wechat_port, alipay_port = free_ports((WEB_PORT, WECHAT_PORT, ALIPAY_PORT))
+    web_port, wechat_port, alipay_port, bank_port, sftp_port = free_ports(
+        (WEB_PORT, WECHAT_PORT, ALIPAY_PORT, BANK_PORT, SFTP_PORT)
+    )
     house = House(
         Door(f"http://127.0.0.1:{web_port}"),
         Gateway("wechat", "微信", wechat_port),
         Gateway("alipay", "支付宝", alipay_port),
+        Gateway("bank", "银行", bank_port),
         staff_password=f"Demo-{secrets.token_hex(5)}",
     )
     offset_seconds = round((BEGINS_AT - datetime.now(UTC)).total_seconds())
 
     processes.run("credentials", "-m", "sandbox", "credentials", "--data", str(data))
-    for name, port in (("wechat", wechat_port), ("alipay", alipay_port)):
-        where = ("--data", str(data), "--port", str(port))
-        processes.start(name, "-m", "sandbox", name, *where)
+    for gateway, *more in (
+        (house.wechat,),
+        (house.alipay,),
+        (house.bank, "--sftp-port", str(sftp_port)),
+    ):
+        where = ("--data", str(data), "--port", gateway.url.rpartition(":")[2], *more)
+        processes.start(gateway.platform, "-m", "sandbox", gateway.platform, *where)
     screen.fact(
-        f"沙箱网关已启动，各有自己的密钥和账簿：微信 {house.wechat.url}，支付宝 {house.alipay.url}"
+        f"沙箱网关已启动，各有自己的密钥和账簿：微信 {house.wechat.url}，"
+        f"支付宝 {house.alipay.url}，银行 {house.bank.url}"
     )
 
     data_key = processes.run("keys", "-m", "app.commands.keys", "new", "k1").splitlines()[-1]
-    environment |= _settings(house, data, data_key=data_key, offset_seconds=offset_seconds)
+    environment |= _settings(
+        house, data, data_key=data_key, offset_seconds=offset_seconds, sftp_port=sftp_port
+    )
     processes.run("database", *_FLASK, "db", "upgrade")
     processes.run("policy", *_FLASK, "policy", "load")
     processes.run("calendar", *_FLASK, "calendar", "import")
@@ -104,7 +115,7 @@ def open_house(
     processes.start("web", "-m", "gunicorn", "--bind", f"127.0.0.1:{web_port}")
     processes.start("scheduler", *_FLASK, "scheduler")
     _wait_until_ready(processes, house, screen)
-    for gateway in (house.wechat, house.alipay):
+    for gateway in (house.wechat, house.alipay, house.bank):
         gateway.control("clock", advance_seconds=offset_seconds)
     screen.fact(f"业务系统与定时任务已启动：{house.api.url}")
     screen.fact(f"业务时间从 {BEGINS_AT:%Y-%m-%d %H:%M} 开始")
@@ -126,12 +137,15 @@ def free_ports(preferred: Sequence[int]) -> list[int]:
             server.close()
 
 
-def _settings(house: House, data: Path, *, data_key: str, offset_seconds: int) -> dict[str, str]:
+def _settings(
+    house: House, data: Path, *, data_key: str, offset_seconds: int, sftp_port: int
+) -> dict[str, str]:
     """Return the product's environment variables; the credentials file gives its own unread."""
     credentials = json.loads((data / "credentials.json").read_text(encoding="utf-8"))
     return {
         **credentials["wechat"],
         **credentials["alipay"],
+        **credentials["bank"],
         "LIANJIAO_ENVIRONMENT": "demo",
         "LIANJIAO_DATABASE_URL": f"sqlite:///{data / 'lianjiao.sqlite'}",
         "LIANJIAO_PUBLIC_BASE_URL": house.api.url,
@@ -141,6 +155,9 @@ def _settings(house: House, data: Path, *, data_key: str, offset_seconds: int) -
         "LIANJIAO_WECHAT_PAY_BASE_URL": f"{house.wechat.url}/",
         "LIANJIAO_WECHAT_API_BASE_URL": f"{house.wechat.url}/",
         "LIANJIAO_ALIPAY_GATEWAY_URL": f"{house.alipay.url}/gateway.do",
+        "LIANJIAO_BANK_GATEWAY_URL": f"{house.bank.url}/gateway/",
+        "LIANJIAO_BANK_SFTP_HOST": "127.0.0.1",
+        "LIANJIAO_BANK_SFTP_PORT": str(sftp_port),
     }
 
 
@@ -149,6 +166,7 @@ def _wait_until_ready(processes: Processes, house: House, screen: Screen) -> Non
         for door, path in (
             (house.wechat, "/_control/health"),
             (house.alipay, "/_control/health"),
+            (house.bank, "/_control/health"),
             (house.api, "/readyz"),
         ):
             ready = partial(door.is_open, path)

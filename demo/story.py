@@ -21,6 +21,8 @@ ENROLMENT = {
     "facts": {"children": {"count": 2, "minor_count": 1, "evidence": "户口簿"}},
 }
 
+MONTHLY = {"frequency": "monthly", "amount_fen": 500_00, "debit_day": 10, "channel": "bank"}
+
 ONE_FEN = {"wechat": {"total_fee": "1"}, "alipay": {"total_amount": "0.01"}}
 """How each channel's notice says that one fen was paid."""
 
@@ -53,6 +55,7 @@ class Story:
             ("同一通知 10 份同时到达，不重复入账", self._repeat_notices),
             ("伪造、篡改的通知不入账", self._refuse_forgeries),
             ("骑手申请退回 200.00 元，须由另一人复核", self._refund),
+            ("约定每月缴存 500.00 元，银行卡签约扣款", self._sign_mandate),
             ("余额与明细", self._show_statement),
             ("核验账簿，并与两个网关的账簿逐笔核对", self._verify),
         )
@@ -165,6 +168,37 @@ class Story:
         self._screen.check_fen("微信网关账簿已退", refunded_fen, 200_00)
         self._check_balance(1_100_00, "退款后账户余额")
         self._screen.check_fen("退款后冻结", self.wechat.get("account")["held_fen"], 0)
+
+    def _sign_mandate(self) -> None:
+        draft = self.wechat.post("agreement/preview", MONTHLY, status=200)
+        consent = {"text_sha256": draft["text_sha256"], "device": "演示手机"}
+        agreed = self.wechat.post("agreement", {**MONTHLY, **consent})
+        due = [(row["period"], row["due_on"]) for row in agreed["periods"]]
+        self._screen.check("协议生效，首次扣款日", due[0], ("2026-12", "2026-12-10"))
+
+        bank = self._house.bank
+        card = {"holder_name": ENROLMENT["real_name"], "phone": ENROLMENT["phone"]}
+        card["card_no"] = bank.control(
+            "cards",
+            name=ENROLMENT["real_name"],
+            id_kind="01",
+            id_no=ENROLMENT["document_no"],
+            phone=ENROLMENT["phone"],
+            balance_fen=5_000_00,
+        )["card_no"]
+        number = self.wechat.post("mandates", {"channel": "bank", "card": card})["mandate_no"]
+        code = bank.control("sms", phone=ENROLMENT["phone"])["messages"][-1]["code"]
+        confirm, wrong = f"mandates/{number}/confirm", "000000" if code != "000000" else "111111"
+        refusal = self.wechat.post(confirm, {"code": wrong}, status=422)
+        self._screen.check(f"错误的验证码：{refusal['message']}", refusal["code"], "wrong_code")
+        signed = self.wechat.post(confirm, {"code": code}, status=200)
+        self._screen.check("签约状态", signed["state_text"], "生效中")
+        theirs = [
+            (row["state"], row["cap_fen"])
+            for row in bank.read("books")["mandates"]
+            if row["agreement_no"] == number
+        ]
+        self._screen.check("银行账簿：已签约，单笔上限 500.00 元", theirs, [("ACTIVE", 500_00)])
 
     def _show_statement(self) -> None:
         account = self.wechat.get("account")

@@ -143,7 +143,7 @@ def test_the_story_holds_on_a_terminal_and_without_one_side_by_side(
             "开户补贴": "300.00",  # two children
             "账户余额": "1,100.00",  # 700 - 200 + 300 + 300
         }
-        assert "40 项检查全部通过" in summary
+        assert "44 项检查全部通过" in summary
         assert demo.has_left_nothing()
 
 

@@ -1,4 +1,4 @@
-"""A rider lets the centre debit a bank card: through the API, the bank's gateway and its notices."""
+"""A rider lets the centre debit a bank card: by the API, the bank's gateway and its notices."""
 
 from __future__ import annotations
 
