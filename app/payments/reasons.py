@@ -52,7 +52,7 @@ class ReasonTable:
             return found
         _logger.warning(
             "unlisted code",
-            extra={"channel": self._channel, "call": call, "code": code[:_CODE_LENGTH]},
+            extra={"channel": self._channel, "call": call, "raw_code": code[:_CODE_LENGTH]},
         )
         return OutcomeKind.UNKNOWN, Reason.UNLISTED
 

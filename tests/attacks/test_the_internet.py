@@ -23,10 +23,16 @@ KEPT = {"channel_callback": (1, 0)}
 IN_SUSPENSE = {**KEPT, "journal_entry": (1, 0), "journal_line": (2, 0), "settlement_break": (1, 0)}
 
 
-def applied(siege: Siege, channel: str, number: str | None, result: str) -> None:
-    """Say that a notice was taken as genuine, and what it did."""
+def applied(
+    siege: Siege, channel: str, number: str | None, result: str, *, unlisted: str | None = None
+) -> None:
+    """Say that a notice was taken as genuine, what it did, and which code nobody has listed."""
     told = {"channel": channel, "number": number, "result": result, "level": "info"}
-    assert siege.witness.events() == [{"event": "callback applied", **told}]
+    code = {"channel": channel, "call": "trade_status", "raw_code": unlisted, "level": "warning"}
+    assert siege.witness.events() == [
+        *([{"event": "unlisted code", **code}] if unlisted is not None else []),
+        {"event": "callback applied", **told},
+    ]
 
 
 # -- Signatures -------------------------------------------------------------------------------
@@ -293,7 +299,8 @@ def test_a_trade_that_is_not_paid(siege: Siege, status: str) -> None:
     answer = siege.deliver("alipay", siege.notice("alipay", order_no, trade_status=status))
     assert (answer.status_code, answer.text) == (200, TAKEN["alipay"])
     assert siege.witness.changes() == KEPT
-    applied(siege, "alipay", None, "ignored")
+    unlisted = None if status in ("TRADE_CLOSED", "WAIT_BUYER_PAY") else status
+    applied(siege, "alipay", None, "ignored", unlisted=unlisted)
     assert siege.state_of(order_no) == "awaiting_payment"
 
 

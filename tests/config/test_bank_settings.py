@@ -16,6 +16,7 @@ from config.production import demands_to_start
 from config.reason_files import load_reasons
 from config.settings import BankSettings, Settings, read_bank_settings
 from sandbox.credentials import issue_credentials
+from sandbox.keys import read_private_key, sign
 
 NAMES = (
     *("GATEWAY_URL", "MERCHANT_ID", "MERCHANT_KEY_ID", "MERCHANT_PRIVATE_KEY_FILE"),
@@ -149,8 +150,6 @@ def test_two_keys_are_good_while_the_bank_changes_its_own(
         BANK_NEXT_KEY_ID="NEW",
         BANK_NEXT_PUBLIC_KEY_FILE=theirs,
     )
-    from sandbox.bank.signing import read_private_key, sign
-
     bank = read_bank_settings()
     assert isinstance(bank, BankSettings)
     keys = BankKeys(bank)

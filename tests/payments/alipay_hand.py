@@ -116,7 +116,7 @@ def channel(
     return AlipayPay(
         settings(url, **changes),
         callback_base_url="https://fund.example",
-        reasons=ReasonTable(load_reasons("alipay")),
+        reasons=ReasonTable(load_reasons("alipay"), channel="alipay"),
         connect_timeout=1.0,
         read_timeout=read_timeout,
         now=lambda: NOW,

@@ -42,7 +42,7 @@ def channel(url: str = "http://127.0.0.1:1/", *, read_timeout: float = 2.0) -> W
     return WeChatPay(
         settings(url),
         callback_base_url="https://fund.example",
-        reasons=ReasonTable(load_reasons("wechat")),
+        reasons=ReasonTable(load_reasons("wechat"), channel="wechat"),
         connect_timeout=1.0,
         read_timeout=read_timeout,
         now=lambda: NOW,

@@ -73,7 +73,14 @@ def _sign(
     earlier = _find_earlier(session, proposal, consent)
     if earlier is not None:
         return earlier
-    draft = _redraft(session, ports, proposal, consent)
+    try:
+        draft = _redraft(session, ports, proposal, consent)
+    except AgreementExists:
+        # It may be this very signing, committed by its twin between our two readings.
+        earlier = _find_earlier(session, proposal, consent)
+        if earlier is None:
+            raise
+        return earlier
     now = ports.now()
     agreement = Agreement(
         agreement_no=agreement_no,

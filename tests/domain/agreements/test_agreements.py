@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
+from typing import Any
 
 import pytest
 from sqlalchemy import select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from app.domain.agreements import signing
 from app.domain.agreements.models import (
     Agreement,
     AgreementConsent,
@@ -159,6 +161,22 @@ def test_the_same_signing_twice_at_once_is_one_agreement(desk: Desk) -> None:
     read = desk.read(terms()).wording.sha256.hex()
     results = at_once(2, lambda _: desk.sign(terms(), text_sha256=read, key="the-same-key"))
     assert len(set(results)) == 1
+    assert desk.count() == 1
+
+
+def test_a_twin_that_commits_between_two_readings_is_the_same_agreement(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = desk.sign(terms(), key="the-same-key")
+    read = desk.see().versions[0].text_sha256
+    real, readings = signing._find_earlier, []
+
+    def too_early_at_first(*args: Any) -> str | None:
+        readings.append(args)
+        return None if len(readings) == 1 else real(*args)
+
+    monkeypatch.setattr(signing, "_find_earlier", too_early_at_first)
+    assert desk.sign(terms(), key="the-same-key", text_sha256=read) == number
     assert desk.count() == 1
 
 
