@@ -60,7 +60,8 @@ class Centre:
         holder = {
             "name": NAME,
             "id_kind": "06",
-            "id_no": f"{next(self.counter):08d}",
+            # Like no other number here, so that a search for it finds only itself.
+            "id_no": f"{73_900_000 + next(self.counter)}",
             "phone": phone or f"138{next(self.counter):08d}",
             "balance_fen": 500000,
             **changes,
