@@ -38,9 +38,10 @@ from app.domain.sessions.models import SessionToken
 from app.domain.sessions.rules import hash_token
 from app.domain.verification import verify_books
 from config.chart import load_chart
-from sandbox.alipay.signing import notice_text, read_private_key
-from sandbox.alipay.signing import sign as sign_alipay
+from sandbox.alipay.signing import notice_text
 from sandbox.credentials import ALIPAY_GATEWAY_PRIVATE_KEY, Credentials
+from sandbox.keys import read_private_key
+from sandbox.keys import sign as sign_rsa
 from sandbox.wechat.notices import CONTENT_TYPE as XML
 from sandbox.wechat.signing import sign as sign_wechat
 from sandbox.wechat.signing import write_xml
@@ -258,7 +259,7 @@ def _sign(notices: list[Notice], keys: tuple[Credentials, Path]) -> list[Notice]
             signed.append(replace(notice, content_type=XML, body=body))
         else:
             fields = _alipay_fields(notice, issued.alipay)
-            fields["sign"] = sign_alipay(notice_text(fields).encode(), gateway_key)
+            fields["sign"] = sign_rsa(notice_text(fields).encode(), gateway_key)
             signed.append(replace(notice, content_type=FORM, body=urlencode(fields).encode()))
     return signed
 
