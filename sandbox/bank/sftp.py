@@ -51,14 +51,22 @@ class FileServer:
                 allow_scp=False,
             )
 
-        self._acceptor = self._loop.run_until_complete(listen())
-        self.port: int = self._acceptor.get_port()
+        # The loop lives in its own thread alone: the caller's may have one running already.
         self._thread = Thread(target=self._loop.run_forever, name="sftp", daemon=True)
         self._thread.start()
+        try:
+            self._acceptor = asyncio.run_coroutine_threadsafe(listen(), self._loop).result()
+        except BaseException:
+            self._end_thread()
+            raise
+        self.port: int = self._acceptor.get_port()
 
     def stop(self) -> None:
         """Hang up on everybody and end the thread."""
         asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
+        self._end_thread()
+
+    def _end_thread(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

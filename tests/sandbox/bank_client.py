@@ -10,6 +10,7 @@ import base64
 import json
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from pathlib import Path
 
@@ -214,7 +215,8 @@ class BankMerchant:
             ):
                 return await use(files)
 
-        return asyncio.run(run())
+        with ThreadPoolExecutor(1) as thread:  # A browser's loop may run in this one.
+            return thread.submit(asyncio.run, run()).result()
 
     def login(self, **changes: object) -> dict[str, object]:
         port = self.gateway.control("files/port")["port"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import asyncssh
@@ -49,7 +50,8 @@ def test_there_is_no_shell_and_no_forwarding(bank: BankMerchant):
             with pytest.raises(asyncssh.ChannelOpenError):
                 await connection.open_connection("127.0.0.1", 22)
 
-    asyncio.run(run())
+    with ThreadPoolExecutor(1) as thread:  # A browser's loop may run in this one.
+        thread.submit(asyncio.run, run()).result()
 
 
 def test_a_rename_never_overwrites(bank: BankMerchant):
