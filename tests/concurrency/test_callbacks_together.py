@@ -1,4 +1,4 @@
-"""Notices from many threads of several processes' worth of group commits, on one MariaDB."""
+"""Notices from many threads through two group commits, as two workers have them, on one MariaDB."""
 
 from __future__ import annotations
 
