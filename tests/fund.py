@@ -62,7 +62,13 @@ class Fund:
     # -- what people do ----------------------------------------------------------------------
 
     def start(
-        self, account_id: int, amount_fen: int, *, channel: str = "wechat", key: str | None = None
+        self,
+        account_id: int,
+        amount_fen: int,
+        *,
+        channel: str = "wechat",
+        key: str | None = None,
+        despite_debit: bool = False,
     ) -> DepositView:
         """Place an order; a fresh request key unless one is given."""
         return start_deposit(
@@ -74,6 +80,7 @@ class Fund:
                 payer_ref="payer",
                 client_ip="127.0.0.1",
                 request_key=key or f"key-{next(self._serial):08d}",
+                despite_debit=despite_debit,
             ),
         )
 

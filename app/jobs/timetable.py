@@ -10,12 +10,15 @@ from app.jobs import (
     Job,
     apply_callbacks,
     compare_mandates,
+    plan_debits,
+    propose_refunds,
     remove_expired,
     resolve_mandates,
     resolve_orders,
     resolve_refunds,
     resume_agreements,
     seal_days,
+    submit_debits,
 )
 
 JOBS = (
@@ -47,6 +50,20 @@ JOBS = (
         apply_callbacks.run,
         apply_callbacks.due,
     ),
+    Job(
+        "submit-debits",
+        "发送到期的扣款",
+        Every(seconds=60),
+        submit_debits.run,
+        submit_debits.due,
+    ),
+    Job(
+        "propose-refunds",
+        "为重复扣款提出退款",
+        Every(seconds=60),
+        propose_refunds.run,
+        propose_refunds.due,
+    ),
     # Just after midnight: from its first day on an agreement counts as active again.
     Job(
         "resume-agreements",
@@ -65,6 +82,8 @@ JOBS = (
         compare_mandates.run,
         compare_mandates.due,
     ),
+    # The person reads of a debit in the morning of the day before.
+    Job("plan-debits", "安排并预告扣款", Daily(at=time(8, 30)), plan_debits.run, plan_debits.due),
     # When nobody pays.
     Job(
         "remove-expired",

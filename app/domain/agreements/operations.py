@@ -74,6 +74,34 @@ def suspend_agreement(ports: Ports, *, account_id: int, contributor_id: int, mon
     ports.transact(work)
 
 
+def suspend_for_missed(session: Session, agreement_id: int, *, periods: int, at: datetime) -> bool:
+    """Suspend an agreement whose debits keep failing, until the person resumes it.
+
+    Returns: False for one that is not active any more.
+    """
+    agreement = session.get_one(
+        Agreement, agreement_id, with_for_update=True, populate_existing=True
+    )
+    if agreement.state is not AgreementState.ACTIVE:
+        return False
+    today = business_day(at)
+    notice_days = Policy.on(session, today).debit.notice_days
+    following = _first_unfrozen(session, agreement, on=today, notice_days=notice_days)
+    if following is None:
+        return False
+    agreement.suspended_from = following.period.first_day
+    agreement.suspended_through = date.max
+    move(
+        session,
+        agreement,
+        AgreementState.SUSPENDED,
+        by="system",
+        because=f"连续 {periods} 期扣款未成功，自动暂停",
+        at=at,
+    )
+    return True
+
+
 def resume_agreement(ports: Ports, *, account_id: int, contributor_id: int) -> None:
     """Debit again, from the next period that is not frozen.
 

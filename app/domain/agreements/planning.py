@@ -57,10 +57,18 @@ class PlannedPeriod:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suspension:
-    """The days whose debits are left out; both ends are inside."""
+    """The days whose debits are left out; both ends are inside.
+
+    One that the system began lasts until the person resumes: `last_day` is `date.max`.
+    """
 
     first_day: date
     last_day: date
+
+    @property
+    def is_open_ended(self) -> bool:
+        """Whether it ends only when the person resumes."""
+        return self.last_day == date.max
 
     def covers(self, day: date) -> bool:
         """Tell whether a debit of this day is left out."""

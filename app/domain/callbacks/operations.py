@@ -49,6 +49,7 @@ _RESULTS = {
     Effect.SUSPENSE: CallbackResult.SUSPENSE,
     Effect.MISMATCH: CallbackResult.MISMATCH,
     Effect.CLOSED: CallbackResult.NOT_PAID,
+    Effect.DEBIT_FAILED: CallbackResult.NOT_PAID,
     Effect.REFUNDED: CallbackResult.REFUND_NOTED,
     Effect.REFUND_FAILED: CallbackResult.REFUND_NOTED,
     Effect.NOTHING: CallbackResult.IGNORED,

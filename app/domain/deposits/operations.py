@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from app.domain.base import rows_changed, table_of
@@ -19,11 +19,12 @@ from app.domain.deposits.rules import (
     AccountNotUsable,
     IdempotencyKeyReused,
     check_amount,
+    check_no_debit_under_way,
     check_room,
     digest_request,
 )
 from app.domain.errors import Invalid
-from app.domain.payment_orders.models import OrderState, PaymentOrder
+from app.domain.payment_orders.models import OPEN_STATES, OrderState, PaymentOrder
 from app.domain.payment_orders.rules import FIRST_QUERY_AFTER, PAYABLE_FOR
 from app.domain.policy.queries import Policy
 from app.domain.ports import Ports
@@ -38,8 +39,25 @@ DESCRIPTION = "住房公积金灵活缴存"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MakeUp:
+    """A debit instruction that a deposit fulfils by hand, and the period that it then counts for.
+
+    `period` is None once the instruction's own is over: then it counts for the month it is paid in.
+    """
+
+    instruction_id: int
+    period: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DepositRequest:
-    """A deposit that a contributor asks for. `payer_ref` is their id at the channel."""
+    """A deposit that a contributor asks for.
+
+    Attributes:
+        payer_ref: their id at the channel.
+        despite_debit: they know that a debit is under way and may still succeed.
+        makes_up: what it pays by hand in a debit's place; None for any other deposit.
+    """
 
     account_id: int
     channel: str
@@ -47,6 +65,8 @@ class DepositRequest:
     payer_ref: str
     client_ip: str
     request_key: str
+    despite_debit: bool = False
+    makes_up: MakeUp | None = None
 
 
 def start_deposit(ports: Ports, *, request: DepositRequest) -> DepositView:
@@ -59,6 +79,7 @@ def start_deposit(ports: Ports, *, request: DepositRequest) -> DepositView:
         Invalid: no such channel.
         AmountBelowMinimum, YearlyCapExceeded, AccountNotUsable: a rule refuses.
         NoPolicyValue: no figure is in force today, e.g. outside the programme's dates.
+        DebitUnderWay: a debit may still take money, and the request does not say that it is known.
         IdempotencyKeyReused: the key came before with another content.
     """
     channel = ports.channels.paying.get(request.channel)
@@ -141,7 +162,8 @@ def _place_order(
         .where(ACCOUNT.c.id == request.account_id)
         .values(order_count=ACCOUNT.c.order_count + 1),
     )
-    digest = digest_request(channel=request.channel, amount_fen=request.amount_fen)
+    made_up = {"makes_up": request.makes_up.instruction_id} if request.makes_up else {}
+    digest = digest_request(channel=request.channel, amount_fen=request.amount_fen, **made_up)
     earlier = session.scalars(
         select(PaymentOrder).where(
             PaymentOrder.account_id == request.account_id,
@@ -156,6 +178,9 @@ def _place_order(
     status = session.scalar(select(ACCOUNT.c.status).where(ACCOUNT.c.id == request.account_id))
     if status is not AccountStatus.NORMAL:
         raise AccountNotUsable
+    check_no_debit_under_way(
+        _count_open_debits(session, request.account_id), despite=request.despite_debit
+    )
     policy = Policy.on(session, today)
     policy.programme.check_open()
     check_amount(request.amount_fen, minimum_fen=policy.deposit.monthly_minimum_fen)
@@ -173,7 +198,22 @@ def _place_order(
         created_at=now,
         expires_at=now + PAYABLE_FOR,
         next_query_at=now + FIRST_QUERY_AFTER,
+        instruction_id=request.makes_up.instruction_id if request.makes_up else None,
+        contribution_month=request.makes_up.period if request.makes_up else None,
     )
     session.add(order)
     session.flush()
     return order
+
+
+def _count_open_debits(session: Session, account_id: int) -> int:
+    return (
+        session.scalar(
+            select(func.count()).where(
+                ORDER.c.account_id == account_id,
+                ORDER.c.mandate_id.is_not(None),
+                ORDER.c.state.in_(OPEN_STATES),
+            )
+        )
+        or 0
+    )

@@ -9,10 +9,16 @@ from datetime import date, datetime
 from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
-from app.domain.deposits.rules import count_months
+from app.domain.deposits.rules import count_months, spread_periods
 from app.domain.errors import NotFound
 from app.domain.payment_orders.models import OPEN_STATES, OrderState, PaymentOrder
 from app.domain.policy.queries import Policy
+
+# A debit that brought no money is no deposit: it is told with its instruction.
+_IS_DEPOSIT = or_(
+    PaymentOrder.mandate_id.is_(None),
+    PaymentOrder.state.in_((OrderState.SUCCEEDED, OrderState.IN_SUSPENSE)),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +54,7 @@ def get_deposit(session: Session, *, account_id: int, order_no: str) -> DepositV
     """
     order = session.scalars(
         select(PaymentOrder).where(
-            PaymentOrder.account_id == account_id, PaymentOrder.order_no == order_no
+            PaymentOrder.account_id == account_id, PaymentOrder.order_no == order_no, _IS_DEPOSIT
         )
     ).one_or_none()
     if order is None:
@@ -60,7 +66,7 @@ def list_deposits(
     session: Session, *, account_id: int, before_id: int | None = None, limit: int = 20
 ) -> list[DepositView]:
     """Return one's own deposits, newest first, from before `before_id`."""
-    query = select(PaymentOrder).where(PaymentOrder.account_id == account_id)
+    query = select(PaymentOrder).where(PaymentOrder.account_id == account_id, _IS_DEPOSIT)
     if before_id is not None:
         query = query.where(PaymentOrder.id < before_id)
     return [_view(o) for o in session.scalars(query.order_by(PaymentOrder.id.desc()).limit(limit))]
@@ -112,12 +118,13 @@ def counted_months(session: Session, *, account_id: int) -> list[str]:
         .where(PaymentOrder.account_id == account_id, PaymentOrder.state == OrderState.SUCCEEDED)
         .group_by(PaymentOrder.contribution_month)
     )
-    net_by_month = {str(month): int(total) for month, total in rows}
+    net_by_period = {str(period): int(total) for period, total in rows}
 
     def minimum_fen_of(month: str) -> int:
         first = date.fromisoformat(f"{month}-01")
         return Policy.on(session, first).deposit.monthly_minimum_fen
 
+    net_by_month = spread_periods(net_by_period, minimum_fen_of=minimum_fen_of)
     return count_months(net_by_month, minimum_fen_of=minimum_fen_of)
 
 

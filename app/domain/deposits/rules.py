@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from app.domain.errors import Conflict, RuleViolation
 from app.domain.money import format_yuan
+from app.domain.periods import Period
 
 
 class AmountBelowMinimum(RuleViolation):
@@ -26,6 +27,15 @@ class AccountNotUsable(RuleViolation):
 
     code = "account_not_usable"
     default_message = "账户当前状态不能缴存，请联系公积金中心"
+
+
+class DebitUnderWay(Conflict):
+    """A debit was sent and its outcome is not known: paying by hand may pay the period twice."""
+
+    code = "debit_under_way"
+    default_message = (
+        "您有一笔自动扣款正在处理，仍可能扣款成功；如仍要缴存，请确认后重试，两笔均会计入您的账户"
+    )
 
 
 class IdempotencyKeyReused(Conflict):
@@ -67,10 +77,44 @@ def check_room(amount_fen: int, *, room_fen: int, cap_fen: int) -> None:
         )
 
 
+def check_no_debit_under_way(open_debits: int, *, despite: bool) -> None:
+    """Refuse to pay by hand while a debit is under way, unless the person knows of it.
+
+    Raises:
+        DebitUnderWay: one is.
+    """
+    if open_debits and not despite:
+        raise DebitUnderWay
+
+
 def digest_request(**fields: str | int) -> bytes:
     """Return the fingerprint by which a repeated request is told from a reused key."""
     text = "\n".join(f"{name}={fields[name]}" for name in sorted(fields))
     return hashlib.sha256(text.encode()).digest()
+
+
+def spread_periods(
+    net_fen_by_period: Mapping[str, int], *, minimum_fen_of: Callable[[str], int]
+) -> dict[str, int]:
+    """Return the same money by month: what was debited for a quarter fills its months in order.
+
+    Source: 试点方案 第二条 (按季缴存). Each month takes what it lacks of its minimum, so that a
+    quarter paid in full counts for three months; what is left over stays with the last one.
+
+    Args:
+        net_fen_by_period: credited less refunded, e.g. ``{"2026-11": 12150, "2026Q4": 36450}``.
+    """
+    months = {key: fen for key, fen in net_fen_by_period.items() if "Q" not in key}
+    for key in sorted(net_fen_by_period.keys() - months.keys()):
+        left_fen = net_fen_by_period[key]
+        *first, last = Period.parse(key).months
+        for month in first:
+            lacking_fen = max(0, minimum_fen_of(month) - months.get(month, 0))
+            taken_fen = min(left_fen, lacking_fen)
+            months[month] = months.get(month, 0) + taken_fen
+            left_fen -= taken_fen
+        months[last] = months.get(last, 0) + left_fen
+    return months
 
 
 def count_months(

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from app.domain.base import rows_changed, table_of
 from app.domain.breaks.models import BreakKind
 from app.domain.breaks.operations import open_break
+from app.domain.inquiries.debits import resolve_debit
 from app.domain.inquiries.queries import is_due
 from app.domain.payment_orders.models import OPEN_STATES, ORDER_STATES, OrderState, PaymentOrder
 from app.domain.payment_orders.rules import (
@@ -42,7 +43,7 @@ _NOT_PAID = {Reason.NOT_PAID, Reason.NOT_FOUND}
 
 
 def resolve_orders(ports: Ports, *, limit: int = 200) -> dict[str, int]:
-    """Ask about every open order whose time has come, and close those that expired unpaid.
+    """Ask about every open order whose time has come, debits too; close what expired unpaid.
 
     Returns: how many orders ended in which effect, or in `error` for trouble of our own.
     """
@@ -97,14 +98,20 @@ def _resolve_due(
 
 
 def _resolve_order(ports: Ports, order: Row[Any]) -> Effect:
+    is_debit = order.mandate_id is not None
+    effect = resolve_debit(ports, order) if is_debit else _resolve_payment(ports, order)
+    if effect is Effect.NOTHING and ports.now() >= order.expires_at + UNDECIDED_AFTER:
+        _tell_staff(ports, channel=order.channel, number=order.order_no, fen=order.amount_fen)
+    return effect
+
+
+def _resolve_payment(ports: Ports, order: Row[Any]) -> Effect:
     channel = ports.channels.paying[order.channel]
     outcome = channel.query_payment(order.order_no)
     effect = _apply_payment(ports, order, outcome)
     unpaid = outcome.reason in _NOT_PAID and outcome.kind is not OutcomeKind.UNKNOWN
     if effect is Effect.NOTHING and unpaid and ports.now() >= order.expires_at:
         effect = _close_order(ports, order, channel)
-    if effect is Effect.NOTHING and ports.now() >= order.expires_at + UNDECIDED_AFTER:
-        _tell_staff(ports, channel=order.channel, number=order.order_no, fen=order.amount_fen)
     return effect
 
 

@@ -2,7 +2,8 @@
 
 The order is also the record of the contribution: once credited it carries the day, the month it
 counts for and what was refunded of it. Its times are its history, so a paid order costs no
-second row (docs/decisions/0006).
+second row (docs/decisions/0006). A debit's attempt is an order under a mandate: whatever is true of
+money that a person pays is true of money that is taken from them (docs/decisions/0017).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from enum import StrEnum
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
+    Computed,
     Date,
     ForeignKey,
     Index,
@@ -24,6 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.domain.base import Base, BigId, Instant, enum_column
+from app.domain.ports.outcomes import Reason
 from app.domain.states import StateMachine
 
 
@@ -33,6 +36,7 @@ class OrderState(StrEnum):
     SENDING = "sending"
     """Stored; the call to the channel has begun and its answer is not recorded yet."""
     AWAITING_PAYMENT = "awaiting_payment"
+    """The channel has it: the payer is to confirm, or a debit is under way there."""
     UNKNOWN = "unknown"
     """The channel's answer was lost or unreadable; a query will tell."""
     CLOSING = "closing"
@@ -79,6 +83,8 @@ ORDER_STATES = StateMachine(
         ),
         OrderState.AWAITING_PAYMENT: frozenset(
             {
+                OrderState.UNKNOWN,
+                OrderState.FAILED,
                 OrderState.CLOSING,
                 OrderState.CLOSED,
                 OrderState.SUCCEEDED,
@@ -88,9 +94,10 @@ ORDER_STATES = StateMachine(
         OrderState.CLOSING: frozenset(
             {OrderState.CLOSED, OrderState.SUCCEEDED, OrderState.IN_SUSPENSE}
         ),
-        # Late truth: the channel took the money after all.
+        # Late truth: the channel took the money after all. What a person paid may have been paid
+        # again meanwhile and waits for staff; what was debited is theirs at once.
         OrderState.CLOSED: frozenset({OrderState.IN_SUSPENSE}),
-        OrderState.FAILED: frozenset({OrderState.IN_SUSPENSE}),
+        OrderState.FAILED: frozenset({OrderState.IN_SUSPENSE, OrderState.SUCCEEDED}),
         OrderState.SUCCEEDED: frozenset(),
         OrderState.IN_SUSPENSE: frozenset(),
     },
@@ -98,6 +105,11 @@ ORDER_STATES = StateMachine(
 
 OPEN_STATES = tuple(state for state in OrderState if state in _OPEN)
 """States in which the money may still come."""
+
+_WHILE_OPEN = (
+    "CASE WHEN state IN ('sending', 'awaiting_payment', 'unknown', 'closing')"
+    " THEN instruction_id END"
+)
 
 
 class PaymentOrder(Base):
@@ -112,12 +124,14 @@ class PaymentOrder(Base):
     amount_fen: Mapped[int] = mapped_column(BigInteger)
     state: Mapped[OrderState] = mapped_column(enum_column(OrderState))
     request_key: Mapped[str] = mapped_column(String(64))
-    """The client's Idempotency-Key."""
+    """The client's Idempotency-Key; for a debit `debit:<instruction>:<number of the attempt>`."""
     request_digest: Mapped[bytes] = mapped_column(LargeBinary(32))
     created_at: Mapped[datetime] = mapped_column(Instant)
     expires_at: Mapped[datetime] = mapped_column(Instant)
     prepay_reference: Mapped[str | None] = mapped_column(String(64))
     channel_reference: Mapped[str | None] = mapped_column(String(64))
+    reason: Mapped[Reason | None] = mapped_column(enum_column(Reason))
+    """Why it failed."""
     raw_code: Mapped[str | None] = mapped_column(String(64))
     """The channel's last code, for staff."""
     paid_at: Mapped[datetime | None] = mapped_column(Instant)
@@ -125,14 +139,25 @@ class PaymentOrder(Base):
     ended_at: Mapped[datetime | None] = mapped_column(Instant)
     credited_on: Mapped[date | None] = mapped_column(Date)
     contribution_month: Mapped[str | None] = mapped_column(String(7))
+    """`2026-12` or, debited for a quarter, `2026Q4`. Known before it is paid where it is a
+    debit's; it counts once it is credited."""
     refund_reserved_fen: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     """Asked back, whether or not refunded yet."""
     refunded_fen: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     next_query_at: Mapped[datetime | None] = mapped_column(Instant)
     query_count: Mapped[int] = mapped_column(SmallInteger, default=0, server_default="0")
+    instruction_id: Mapped[int | None] = mapped_column(ForeignKey("debit_instruction.id"))
+    """The debit instruction that it tries to fulfil, by a debit or paid by hand in its place."""
+    mandate_id: Mapped[int | None] = mapped_column(ForeignKey("mandate.id"))
+    """The mandate under which it debits; NULL for what a person pays by hand."""
+    open_instruction_id: Mapped[int | None] = mapped_column(
+        BigInteger, Computed(_WHILE_OPEN, persisted=False)
+    )
+    """Computed by the database, so nothing can forget it: at most one open order an instruction."""
 
     __table_args__ = (
         UniqueConstraint("account_id", "request_key"),
+        CheckConstraint("mandate_id IS NULL OR instruction_id IS NOT NULL", name="debit_is_owed"),
         CheckConstraint("amount_fen > 0", name="amount_positive"),
         CheckConstraint(
             "refunded_fen >= 0 AND refund_reserved_fen >= refunded_fen"
@@ -141,4 +166,6 @@ class PaymentOrder(Base):
         ),
         Index("ix_payment_order_due", "state", "next_query_at"),
         Index("ix_payment_order_account_created", "account_id", "created_at"),
+        Index("ix_payment_order_instruction_id", "instruction_id"),
+        Index("uq_payment_order_open_instruction_id", "open_instruction_id", unique=True),
     )

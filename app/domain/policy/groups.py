@@ -201,9 +201,11 @@ class Debit(Group):
     day_max = Figure(a_number)
     notice_days = Figure(a_number)
     retry_days = Figure(list_of(a_number))
+    retry_reasons = Figure(list_of(a_word))
     missed_periods_to_suspend = Figure(a_number)
     suspension_months_max = Figure(a_number)
     bank_days = Figure(a_word)
+    bank_day_channels = Figure(list_of(a_word))
 
 
 class Mandate(Group):

@@ -18,6 +18,7 @@ class Effect(StrEnum):
     SUSPENSE = "suspense"
     MISMATCH = "mismatch"
     CLOSED = "closed"
+    DEBIT_FAILED = "debit_failed"
     REFUNDED = "refunded"
     REFUND_FAILED = "refund_failed"
     NOTHING = "nothing"

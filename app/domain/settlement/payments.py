@@ -15,6 +15,7 @@ from sqlalchemy import (
     Update,
     bindparam,
     case,
+    func,
     select,
     update,
 )
@@ -25,12 +26,15 @@ from app.domain.breaks.models import BreakKind
 from app.domain.breaks.operations import open_break
 from app.domain.calendar import business_day, month_of
 from app.domain.contributors.models import Account, AccountStatus
+from app.domain.debits.moves import Fulfilment, end, fulfil
+from app.domain.debits.rules import EndReason, InstructionState
 from app.domain.ledger.models import Code, EntryKind, JournalEntry
 from app.domain.ledger.operations import Posting, post, post_all
 from app.domain.ledger.rules import Line
 from app.domain.payment_orders.models import OPEN_STATES, ORDER_STATES, OrderState, PaymentOrder
 from app.domain.ports.outcomes import Outcome, OutcomeKind, Reason
 from app.domain.settlement import Effect
+from app.domain.settlement.debits import fail_debits
 from app.domain.subsidies.operations import grant_opening
 
 ACCOUNT = table_of(Account)
@@ -46,6 +50,8 @@ _ORDER_AND_ACCOUNT: Select[Any] = select(
     ORDER.c.amount_fen,
     ORDER.c.state,
     ORDER.c.channel_reference,
+    ORDER.c.instruction_id,
+    ORDER.c.mandate_id,
     ACCOUNT.c.contributor_id,
     ACCOUNT.c.status,
     ACCOUNT.c.first_deposit_on,
@@ -81,7 +87,8 @@ def _ending(target: OrderState, count: int) -> Update:
             next_query_at=None,
             raw_code=own("raw_code"),
             credited_on=bindparam("day"),
-            contribution_month=bindparam("month"),
+            # Where it fulfils an instruction, it counts for the instruction's period.
+            contribution_month=func.coalesce(ORDER.c.contribution_month, bindparam("month")),
         )
     )
 
@@ -91,7 +98,8 @@ def apply_payment(session: Session, *, channel: str, outcome: Outcome, now: date
 
     A success credits the order's account once. It goes to suspense instead when the order is
     unknown, was closed before, or belongs to a closed account; it only opens a break when the
-    amount is not the order's. A definite failure closes the order.
+    amount is not the order's. A definite failure closes the order, and one of a debit puts its
+    instruction to its next day.
     """
     key = {"number": outcome.number, "channel": channel}
     order = session.execute(_LOCK_ORDER, key).one_or_none()
@@ -167,12 +175,21 @@ def _receive_payment(
         if outcome.reference and outcome.reference != order.channel_reference:
             _break(session, BreakKind.PAID_TWICE, order, outcome, now=now)
         return Effect.DUPLICATE
-    late = order.state in {OrderState.CLOSED, OrderState.FAILED}
+    # Nobody can have paid a debit again by mistake: it is credited however late.
+    late = order.state in {OrderState.CLOSED, OrderState.FAILED} and order.mandate_id is None
     if not late and order.status is not AccountStatus.CLOSED:
         return _credit(session, order, outcome, now=now)
     kind = BreakKind.LATE_PAYMENT if late else BreakKind.ACCOUNT_CLOSED
     _break(session, kind, order, outcome, now=now)
     _take_all(session, [(order, outcome)], OrderState.IN_SUSPENSE, now=now)
+    if order.mandate_id is not None:
+        end(
+            session,
+            [order.instruction_id],
+            InstructionState.CANCELLED,
+            EndReason.ACCOUNT_NOT_USABLE,
+            now=now,
+        )
     _post_suspense(
         session,
         channel=order.channel,
@@ -202,6 +219,9 @@ def _credit_all(
     session: Session, payments: Sequence[tuple[Row[Any], Outcome]], *, now: datetime
 ) -> None:
     _take_all(session, payments, OrderState.SUCCEEDED, now=now, credited_on=business_day(now))
+    owed = [(order, outcome) for order, outcome in payments if order.instruction_id is not None]
+    if owed:
+        fulfil(session, [_fulfilment(order, outcome) for order, outcome in owed], now=now)
     post_all(
         session,
         [
@@ -218,6 +238,18 @@ def _credit_all(
             for order, outcome in payments
         ],
         now=now,
+    )
+
+
+def _fulfilment(order: Row[Any], outcome: Outcome) -> Fulfilment:
+    return Fulfilment(
+        instruction_id=order.instruction_id,
+        order_no=order.order_no,
+        channel=order.channel,
+        amount_fen=order.amount_fen,
+        reference=outcome.reference,
+        is_debit=order.mandate_id is not None,
+        had_failed=order.state is OrderState.FAILED,
     )
 
 
@@ -282,6 +314,8 @@ def _post_suspense(
 
 
 def _end_unpaid(session: Session, order: Row[Any], outcome: Outcome, *, now: datetime) -> Effect:
+    if order.mandate_id is not None:
+        return fail_debits(session, [(order, outcome)], now=now)[0]
     if outcome.reason is not Reason.CLOSED:
         return Effect.NOTHING
     return _move_order(

@@ -247,7 +247,9 @@ class AgreementOut(Out):
     signed_at: Instant
     ended_at: Instant | None
     suspended_from: Day | None = Field(description="暂停扣款的首日")
-    suspended_through: Day | None = Field(description="暂停扣款的末日")
+    suspended_through: Day | None = Field(
+        description="暂停扣款的末日；多期扣款未成功而自动暂停的，为空，待本人恢复"
+    )
     versions: list[SignedTermsOut] = Field(description="各版约定及其适用期间")
     periods: list[PlannedPeriodOut] = Field(description="本年度以后各期；终止后为已提示的一期")
     warnings: list[CautionOut]
@@ -297,7 +299,9 @@ def show_agreement(view: AgreementView) -> AgreementOut:
         signed_at=view.signed_at,
         ended_at=view.ended_at,
         suspended_from=suspension.first_day if suspension else None,
-        suspended_through=suspension.last_day if suspension else None,
+        suspended_through=suspension.last_day
+        if suspension and not suspension.is_open_ended
+        else None,
         versions=[_show_version(version) for version in view.versions],
         periods=[_show_period(period) for period in view.periods],
         warnings=[_show_caution(caution) for caution in view.cautions],
