@@ -274,6 +274,7 @@ MAY: dict[Rule, dict[str, int]] = {
         "app/domain/callbacks/operations.py": 4,
         # One order's trouble must not keep the others waiting.
         "app/domain/inquiries/operations.py": 1,
+        "app/domain/debit_runs/submitting.py": 1,
         "app/domain/mandates/asking.py": 2,
         # A job's failure is recorded, and must not end the scheduler.
         "app/jobs/running.py": 3,

@@ -11,6 +11,8 @@ import pytest
 
 import app.domain
 from app.domain.agreements.models import AGREEMENT_STATES, AgreementState
+from app.domain.debits.models import INSTRUCTION_STATES
+from app.domain.debits.rules import InstructionState
 from app.domain.mandates.models import MANDATE_STATES
 from app.domain.mandates.rules import MandateState
 from app.domain.payment_orders.models import ORDER_STATES, OrderState
@@ -28,6 +30,12 @@ MACHINES: list[tuple[StateMachine[Any], type[StrEnum], StrEnum, set[StrEnum]]] =
     ),
     (AGREEMENT_STATES, AgreementState, AgreementState.DRAFT, {AgreementState.ENDED}),
     (MANDATE_STATES, MandateState, MandateState.SENDING, {MandateState.ENDED}),
+    (
+        INSTRUCTION_STATES,
+        InstructionState,
+        InstructionState.SCHEDULED,
+        {InstructionState.SUCCEEDED},
+    ),
     (
         RUN_STATES,
         RunState,

@@ -18,6 +18,7 @@ from app.jobs import Daily, Job
 from app.jobs.running import Term, count_due, run_by_hand, run_due
 from app.jobs.timetable import JOBS
 from tests.builders import an_account
+from tests.domain.agreements.conftest import Desk, terms
 from tests.fund import Fund, in_shanghai
 from tests.jobs.conftest import Diary, runs, take
 
@@ -246,6 +247,7 @@ def test_a_dry_run_changes_nothing_and_names_what_the_run_then_does(fund: Fund) 
     paid = fund.start(account_id, 50_000).order_no
     fund.wechat.pay(paid)
     fund.release(fund.ask_back(fund.deposit(account_id, 20_000), 20_000))
+    Desk(fund, account_id).sign(terms(day=26))
     fund.clock.advance(days=1)
     before = rows_of(fund.ports)
     foretold = {job.name: count_due(job, fund.ports, on=on(25)) for job in JOBS}
@@ -255,6 +257,9 @@ def test_a_dry_run_changes_nothing_and_names_what_the_run_then_does(fund: Fund) 
         "resolve-refunds": {"due": 1},
         "resolve-mandates": {"due": 0},
         "apply-callbacks": {"pending": 0},
+        "submit-debits": {"due": 0},
+        "propose-refunds": {"proposed": 0},
+        "plan-debits": {"planned": 1},
         "compare-mandates": {"due": 0},
         "resume-agreements": {"resumed": 0},
         "seal-days": {"sealed": 1},
@@ -264,6 +269,7 @@ def test_a_dry_run_changes_nothing_and_names_what_the_run_then_does(fund: Fund) 
     assert done["resolve-orders"] == {"credited": 1}
     assert done["resolve-refunds"] == {"refunded": 1}
     assert done["seal-days"] == {"sealed": 1}
+    assert done["plan-debits"] == {"planned": 1}
 
 
 @pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)

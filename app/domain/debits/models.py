@@ -37,8 +37,6 @@ INSTRUCTION_STATES = StateMachine(
             InstructionState.SKIPPED,
             InstructionState.MISSED,
             InstructionState.CANCELLED,
-            # Not sent and tried again later: it has no mandate to be sent under, for now.
-            InstructionState.SCHEDULED,
         },
         InstructionState.ATTEMPTING: _TAKEN_AFTER_ALL
         | {

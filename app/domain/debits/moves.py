@@ -193,7 +193,8 @@ def _put_off_or_miss(
     now: datetime,
 ) -> None:
     target = InstructionState.SCHEDULED if next_on else InstructionState.MISSED
-    INSTRUCTION_STATES.check(row.state, target)
+    if target is not row.state:  # one that could not be sent is put off
+        INSTRUCTION_STATES.check(row.state, target)
     session.execute(
         update(INSTRUCTION)
         .where(INSTRUCTION.c.id == row.id)
