@@ -117,6 +117,8 @@ def open_house(
     _wait_until_ready(processes, house, screen)
     for gateway in (house.wechat, house.alipay, house.bank):
         gateway.control("clock", advance_seconds=offset_seconds)
+    # What the product got API v3 for: debits under this plan are announced.
+    house.wechat.control("plans/change", mode="PRE_NOTICE")
     screen.fact(f"业务系统与定时任务已启动：{house.api.url}")
     screen.fact(f"业务时间从 {BEGINS_AT:%Y-%m-%d %H:%M} 开始")
     return house
@@ -144,6 +146,7 @@ def _settings(
     credentials = json.loads((data / "credentials.json").read_text(encoding="utf-8"))
     return {
         **credentials["wechat"],
+        **credentials["wechat_v3"],
         **credentials["alipay"],
         **credentials["bank"],
         "LIANJIAO_ENVIRONMENT": "demo",
