@@ -137,6 +137,8 @@ class CallbackReader:
         return ChannelEvent(topic=EventTopic.PAYMENT, outcome=outcome)
 
     def _read_contract(self, fields: Fields) -> ChannelEvent:
+        if "out_trade_no" in fields:
+            raise Unreadable("a notice of money")
         self._check_signature(fields)
         self._check_merchant(fields, names_app=False)
         if fields.get("result_code") != "SUCCESS":
