@@ -157,6 +157,8 @@ def _settings(
         "LIANJIAO_CLOCK_OFFSET_SECONDS": str(offset_seconds),
         "LIANJIAO_WECHAT_PAY_BASE_URL": f"{house.wechat.url}/",
         "LIANJIAO_WECHAT_API_BASE_URL": f"{house.wechat.url}/",
+        # What the sandbox's plan allows.
+        "LIANJIAO_WECHAT_MANDATE_CAP_FEN_MAX": "500000",
         "LIANJIAO_ALIPAY_GATEWAY_URL": f"{house.alipay.url}/gateway.do",
         "LIANJIAO_BANK_GATEWAY_URL": f"{house.bank.url}/gateway/",
         "LIANJIAO_BANK_SFTP_HOST": "127.0.0.1",

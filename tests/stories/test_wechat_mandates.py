@@ -140,3 +140,12 @@ def test_somebody_elses_wallet_does_not_pay_for_the_rider(
     assert state(rider, number) == "ended"
     assert rider.call("GET", f"mandates/{number}")["end_reason"] == "other_signer"
     assert booked(wechat, number)["state"] == "TERMINATED"
+
+
+def test_more_than_the_plan_allows_is_refused_at_once(rider: Phone, wechat: RunningGateway) -> None:
+    wish = {"channel": "wechat", "cap_fen": 500_001}
+    refused = rider.try_call("POST", "mandates", wish)
+    assert refused.status_code == 422
+    assert refused.json()["code"] == "cap_too_high"
+    assert refused.json()["detail"]["cap_fen_max"] == 500_000
+    assert rider.call("GET", "mandates")["items"] == []

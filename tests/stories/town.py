@@ -256,6 +256,7 @@ def _settings(
         wechat=WeChatSettings.model_validate(
             {
                 **_fields({**issued.wechat, **issued.wechat_v3}, "LIANJIAO_WECHAT_"),
+                "mandate_cap_fen_max": 500_000,  # what the sandbox's plan allows
                 "pay_base_url": wechat.url,
                 "api_base_url": wechat.url,
             }

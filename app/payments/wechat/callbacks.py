@@ -83,10 +83,9 @@ class CallbackReader:
         if not is_genuine(fields, self._api_key):
             raise CallbackRejected(SIGNATURE)
 
-    def _check_merchant(self, fields: Fields, *, names_app: bool = True) -> None:
+    def _check_merchant(self, fields: Fields, *, app_id: str | None) -> None:
         ours = (
-            # A notice about a contract names no app.
-            (fields.get("appid") == self._app_id or not (names_app or fields.get("appid")))
+            app_id == self._app_id
             and fields.get("mch_id") == self._merchant_id
             # Set only when the money went to a sub-merchant of a service provider.
             and not fields.get("sub_mch_id")
@@ -98,9 +97,9 @@ class CallbackReader:
         if "req_info" in fields or "out_refund_no" in fields:
             raise Unreadable("a refund notice")
         self._check_signature(fields)
-        self._check_merchant(fields)
+        self._check_merchant(fields, app_id=fields.get("appid"))
         order_no = read_number(fields.get("out_trade_no"))
-        if fields.get("result_code") == "FAIL":
+        if fields.get("result_code") == "FAIL" and fields.get("trade_type") != "PAP":
             # One try of the payer failed; the order can still be paid.
             outcome = Outcome(
                 kind=OutcomeKind.ACCEPTED,
@@ -126,7 +125,7 @@ class CallbackReader:
 
     def _read_debit(self, fields: Fields) -> ChannelEvent:
         self._check_signature(fields)
-        self._check_merchant(fields)
+        self._check_merchant(fields, app_id=fields.get("appid"))
         result = fields.get("result_code")
         if fields.get("trade_type") != "PAP" or result not in _DEBIT_STATES:
             raise Unreadable("result_code or trade_type")
@@ -140,7 +139,8 @@ class CallbackReader:
         if "out_trade_no" in fields:
             raise Unreadable("a notice of money")
         self._check_signature(fields)
-        self._check_merchant(fields, names_app=False)
+        # A notice about a contract need not name the app.
+        self._check_merchant(fields, app_id=fields.get("appid") or self._app_id)
         if fields.get("result_code") != "SUCCESS":
             note = f"contract {fields.get('err_code', '')}"
             return ChannelEvent(topic=EventTopic.IGNORED, outcome=None, note=note[:64])
@@ -153,7 +153,7 @@ class CallbackReader:
     def _read_refund(self, fields: Fields) -> ChannelEvent:
         if not fields.get("req_info"):
             raise Unreadable("no req_info")
-        self._check_merchant(fields)
+        self._check_merchant(fields, app_id=fields.get("appid"))
         inner = read_fields(self._open(fields["req_info"]), root="root")
         status = inner.get("refund_status", "")
         kind, reason = self._reasons.lookup("refund_status", status)

@@ -264,10 +264,11 @@ def test_each_notice_has_its_own_endpoint() -> None:
         "payment": hand.signed(hand.notice()),
         "refund": hand.xml(hand.refund_notice()),
         **{endpoint: hand.signed(fields) for endpoint, fields in GENUINE.items()},
+        "debit that failed": hand.signed(hand.failed_debit_notice()),
     }
     heard = set()
     for own, body in at.items():
-        for endpoint in at:
+        for endpoint in ("payment", "refund", "debit", "mandate"):
             try:
                 event = read(body, endpoint)
             except CallbackRejected:
@@ -278,6 +279,7 @@ def test_each_notice_has_its_own_endpoint() -> None:
         ("payment", "payment", EventTopic.PAYMENT),
         ("refund", "refund", EventTopic.REFUND),
         ("debit", "debit", EventTopic.PAYMENT),
+        ("debit that failed", "debit", EventTopic.PAYMENT),
         ("mandate", "mandate", EventTopic.MANDATE),
     }
 
