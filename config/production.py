@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from config.settings import BankSettings, Settings
+from config.settings import BankSettings, Settings, WeChatSettings
 
 # The platforms' own: https to any other address would be somebody else's.
 WECHAT_PAY_HOSTS = frozenset({"api.mch.weixin.qq.com", "api2.mch.weixin.qq.com"})
@@ -71,6 +71,8 @@ def demands_to_start(settings: Settings, *, debug: bool) -> Iterator[Demand]:
     ):
         yield Demand(subject, _is_at(url, hosts), "只能是该平台的正式地址，不得指向仿真网关")
     yield from _keys(settings)
+    if settings.wechat.has_v3:
+        yield from _wechat_v3(settings.wechat)
     if settings.bank is not None:
         yield from _bank(settings.bank)
 
@@ -136,6 +138,12 @@ def _keys(settings: Settings) -> Iterator[Demand]:
     files = (settings.alipay.app_private_key_file, settings.alipay.alipay_public_key_file)
     from_demo = any(map(_is_of_demo, files))
     yield Demand("支付宝密钥不是演示密钥", not from_demo, "请换用在支付宝平台登记的密钥")
+
+
+def _wechat_v3(wechat: WeChatSettings) -> Iterator[Demand]:
+    files = (wechat.merchant_private_key_file, wechat.platform_public_key_file)
+    from_demo = any(_is_of_demo(file) for file in files if file is not None)
+    yield Demand("微信支付 APIv3 密钥不是演示密钥", not from_demo, "请换用在商户平台登记的密钥")
 
 
 def _bank(bank: BankSettings) -> Iterator[Demand]:

@@ -25,10 +25,37 @@ class WeChatSettings(BaseSettings):
     merchant_id: str
     api_key: SecretStr = Field(description="API v2 key, 32 characters")
     plan_id: str = Field(default="", description="委托代扣 plan; empty: no debits through WeChat")
+    mandate_cap_fen_max: int | None = Field(
+        default=None, gt=0, description="the most for one debit that the plan allows"
+    )
+    merchant_serial_no: str = Field(
+        default="",
+        description="API v3: serial number of the merchant certificate; set all four of "
+        "API v3 where the plan wants debits to be announced",
+    )
+    merchant_private_key_file: Path | None = None
+    platform_public_key_id: str = Field(default="", description="API v3: PUB_KEY_ID_…")
+    platform_public_key_file: Path | None = None
     pay_base_url: str = "https://api.mch.weixin.qq.com/"
     api_base_url: str = "https://api.weixin.qq.com/"
     client_cert_file: Path | None = None
     client_key_file: Path | None = None
+
+    @property
+    def has_v3(self) -> bool:
+        """Whether API v3 can be spoken, which only announces debits."""
+        return bool(self.merchant_serial_no)
+
+    @model_validator(mode="after")
+    def _check_v3(self) -> Self:
+        needed = (
+            *("merchant_serial_no", "merchant_private_key_file"),
+            *("platform_public_key_id", "platform_public_key_file"),
+        )
+        missing = [name for name in needed if not getattr(self, name)]
+        if missing and len(missing) < len(needed):
+            raise ValueError(f"API v3 is half set: {', '.join(missing)} missing")
+        return self
 
 
 class AlipaySettings(BaseSettings):

@@ -117,6 +117,8 @@ def open_house(
     _wait_until_ready(processes, house, screen)
     for gateway in (house.wechat, house.alipay, house.bank):
         gateway.control("clock", advance_seconds=offset_seconds)
+    # What the product got API v3 for: debits under this plan are announced.
+    house.wechat.control("plans/change", mode="PRE_NOTICE")
     screen.fact(f"业务系统与定时任务已启动：{house.api.url}")
     screen.fact(f"业务时间从 {BEGINS_AT:%Y-%m-%d %H:%M} 开始")
     return house
@@ -144,6 +146,7 @@ def _settings(
     credentials = json.loads((data / "credentials.json").read_text(encoding="utf-8"))
     return {
         **credentials["wechat"],
+        **credentials["wechat_v3"],
         **credentials["alipay"],
         **credentials["bank"],
         "LIANJIAO_ENVIRONMENT": "demo",
@@ -154,6 +157,8 @@ def _settings(
         "LIANJIAO_CLOCK_OFFSET_SECONDS": str(offset_seconds),
         "LIANJIAO_WECHAT_PAY_BASE_URL": f"{house.wechat.url}/",
         "LIANJIAO_WECHAT_API_BASE_URL": f"{house.wechat.url}/",
+        # What the sandbox's plan allows.
+        "LIANJIAO_WECHAT_MANDATE_CAP_FEN_MAX": "500000",
         "LIANJIAO_ALIPAY_GATEWAY_URL": f"{house.alipay.url}/gateway.do",
         "LIANJIAO_BANK_GATEWAY_URL": f"{house.bank.url}/gateway/",
         "LIANJIAO_BANK_SFTP_HOST": "127.0.0.1",

@@ -56,7 +56,7 @@ class Credentials:
 
     wechat: Mapping[str, str]
     wechat_v3: Mapping[str, str]
-    """What API v3 needs besides; no process is started with it unasked."""
+    """What API v3 needs besides: for a product whose plan wants debits to be announced."""
     alipay: Mapping[str, str]
     bank: Mapping[str, str]
 

@@ -19,6 +19,7 @@ from app.domain.bank_calendar.rules import covered_through
 from app.domain.calendar import business_day
 from app.domain.policy.queries import Policy
 from app.domain.ports import Ports
+from app.domain.ports.debits import DebitNotice
 from app.domain.ports.outcomes import Reason
 from app.domain.scheduling.queries import LeaseView, find_lease
 from config.production import demands_to_serve, demands_to_start
@@ -31,6 +32,10 @@ CALENDAR_AHEAD_MIN = timedelta(days=61)
 LEASE_AGE_SECONDS_MAX = 60
 
 _NO_ORDER = "DOCTOR" + "0" * 26
+_NO_CONTRACT = "0" * 18
+
+_NOT_UNDERSTOOD = frozenset({Reason.NO_ANSWER, Reason.BAD_ANSWER})
+_NOT_LET_IN = frozenset({"SIGN_ERROR", "NO_AUTH"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,7 @@ def doctor() -> None:
     failed = False
     checks = (
         *(_settings, _keys, _certificates, _database, _policy, _calendar, _scheduler),
-        _bank,
+        *(_wechat_v3, _bank),
     )
     for check in checks:
         for finding in check(settings):
@@ -166,6 +171,31 @@ def _scheduler(_settings: Settings) -> Iterator[Finding]:
         ok,
         "" if ok else f"{lease.age_seconds} 秒没有续租，请启动 flask scheduler",
     )
+
+
+def _wechat_v3(_settings: Settings) -> Iterator[Finding]:
+    """Announce a debit under a contract that is nobody's: only a signed refusal says so."""
+    wechat = current_ports().channels.announcing.get("wechat")
+    if wechat is None:
+        return
+    subject = "微信支付 APIv3 可连接，签名互认"
+    found = wechat.announce_debit(
+        DebitNotice(
+            order_no=_NO_ORDER,
+            mandate_reference=_NO_CONTRACT,
+            amount_fen=1,
+            due_on=business_day(current_ports().now())
+            + timedelta(days=wechat.notice_window.latest_days),
+        )
+    )
+    if found.reason is Reason.NOT_SUPPORTED:
+        yield Finding(subject, True, "此时段不能下发通知，未检查")
+        return
+    ok = found.reason not in _NOT_UNDERSTOOD and found.raw_code not in _NOT_LET_IN
+    advice = (
+        "" if ok else f"{found.reason.value} {found.raw_code}，请检查证书序列号、公钥 ID 与密钥"
+    )
+    yield Finding(subject, ok, advice)
 
 
 def _bank(_settings: Settings) -> Iterator[Finding]:

@@ -11,7 +11,9 @@ from app.payments.alipay.channel import AlipayPay
 from app.payments.bank.channel import BankGateway
 from app.payments.bank.files.batches import BankFiles
 from app.payments.reasons import ReasonTable
+from app.payments.wechat.announcing import WeChatAnnouncements
 from app.payments.wechat.channel import WeChatPay
+from app.payments.wechat.debiting import WeChatDebits
 
 if TYPE_CHECKING:
     from config.settings import Settings
@@ -46,13 +48,20 @@ def build_channels(
     }
     # An installation may have no bank.
     banks = {"bank": build("bank", BankGateway)} if settings.bank is not None else {}
+    debits: dict[str, BankGateway | WeChatDebits] = {**banks}
+    announcing: dict[str, WeChatAnnouncements] = {}
+    if settings.wechat.plan_id:
+        debits["wechat"] = build("wechat", WeChatDebits)
+        if settings.wechat.has_v3:
+            announcing["wechat"] = build("wechat", WeChatAnnouncements)
     return Channels(
         paying=wallets,
         refunding={**wallets, **banks},
         calling_back={**wallets, **banks},
-        mandating=banks,
-        debiting=banks,
+        mandating=debits,
+        debiting=debits,
         batching=_build_files(settings, load_reasons=load_reasons, load_layout=load_layout),
+        announcing=announcing,
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Collection
 from typing import Any
 
 import requests
@@ -45,12 +46,20 @@ class GuardedSession(requests.Session):
     Args:
         connect_timeout, read_timeout: seconds; the latter also bounds the whole body.
         max_bytes: the longest body that is read.
+        statuses: which ones an answer may have; most platforms answer everything with a plain 200.
 
     Raises:
         ValueError: a timeout that never ends.
     """
 
-    def __init__(self, *, connect_timeout: float, read_timeout: float, max_bytes: int) -> None:
+    def __init__(
+        self,
+        *,
+        connect_timeout: float,
+        read_timeout: float,
+        max_bytes: int,
+        statuses: Collection[int] = (200,),
+    ) -> None:
         super().__init__()
         for seconds in (connect_timeout, read_timeout):
             if not (math.isfinite(seconds) and seconds > 0):
@@ -60,6 +69,7 @@ class GuardedSession(requests.Session):
         self.headers["User-Agent"] = "lianjiao"
         self._timeouts = (connect_timeout, read_timeout)
         self._max_bytes = max_bytes
+        self._statuses = frozenset(statuses)
 
     def request(self, *args: Any, **kwargs: Any) -> requests.Response:
         """Ask once.
@@ -74,10 +84,10 @@ class GuardedSession(requests.Session):
             raise NoVerdict(Reason.NO_ANSWER, type(error).__name__) from None
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
-        """Send once and return only a plain 200; its body is not read yet."""
+        """Send once and return only an answer of an expected status; its body is not read yet."""
         kwargs.update(timeout=self._timeouts, allow_redirects=False, stream=True)
         response = super().send(request, **kwargs)
-        if response.status_code != requests.codes.ok:
+        if response.status_code not in self._statuses:
             response.close()
             raise NoVerdict(Reason.BAD_ANSWER, f"HTTP {response.status_code}")
         if response.headers.get("Content-Encoding", "identity").lower() != "identity":

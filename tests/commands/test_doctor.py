@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from types import SimpleNamespace
 
 import pytest
@@ -14,7 +14,7 @@ from app.commands import doctor
 from app.domain.bank_calendar.models import CalendarDay
 from app.domain.base import table_of
 from app.domain.ports import Channels, Ports
-from app.domain.ports.debits import AnswerList, FileServerTrouble
+from app.domain.ports.debits import AnswerList, DebitNotice, FileServerTrouble, NoticeWindow
 from app.domain.ports.outcomes import Outcome, OutcomeKind, Reason
 from app.domain.scheduling.models import SchedulerLease
 from app.domain.scheduling.operations import release_lease, take_lease
@@ -99,3 +99,39 @@ def test_the_banks_file_server_is_logged_in_to(ports: Ports, is_there: bool) -> 
 
     assert ok == is_there
     assert ("主机密钥不符" in advice) != is_there
+
+
+@pytest.mark.parametrize(
+    ("reason", "code", "is_ok"),
+    [
+        (Reason.NO_MANDATE, "NOT_FOUND", True),
+        (Reason.OUR_FAULT, "INVALID_REQUEST", True),  # refused, and by a signed answer
+        (Reason.OUR_FAULT, "SIGN_ERROR", False),
+        (Reason.OUR_FAULT, "NO_AUTH", False),
+        (Reason.BAD_ANSWER, "signature", False),
+        (Reason.NO_ANSWER, "ConnectionError", False),
+        (Reason.NOT_SUPPORTED, "", True),  # by night nothing is sent
+    ],
+)
+def test_wechats_v3_is_tried_under_a_contract_that_is_nobodys(
+    ports: Ports, clock: MovableClock, reason: Reason, code: str, is_ok: bool
+) -> None:
+    asked = []
+
+    def announce(notice: DebitNotice) -> Outcome:
+        asked.append(notice)
+        return Outcome(
+            kind=OutcomeKind.UNKNOWN, reason=reason, number=notice.order_no, raw_code=code
+        )
+
+    wechat = SimpleNamespace(
+        notice_window=NoticeWindow(latest_days=2, valid_days=3), announce_debit=announce
+    )
+    announcing = replace(ports, channels=Channels(announcing={"wechat": wechat}))
+
+    ((ok, subject, advice),) = findings(announcing, doctor._wechat_v3)
+
+    assert (ok, subject) == (is_ok, "微信支付 APIv3 可连接，签名互认")
+    assert is_ok or code in advice
+    assert [notice.due_on for notice in asked] == [date(2026, 11, 26)]
+    assert findings(ports, doctor._wechat_v3) == []

@@ -165,6 +165,7 @@ def settings_of(
     """The settings of a process, out of the environment that the gateway's platform hands over."""
     environment = {
         **gateway.credentials.wechat,
+        **gateway.credentials.wechat_v3,
         **gateway.credentials.alipay,
         "LIANJIAO_WECHAT_PAY_BASE_URL": gateway.url,
         "LIANJIAO_WECHAT_API_BASE_URL": gateway.url,

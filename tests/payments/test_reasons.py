@@ -100,6 +100,10 @@ def test_wechat_codes_that_mean_money() -> None:
         ("trade_state", "REFUND"),
         ("close_payment", "ORDERCLOSED"),
         ("refund_status", "SUCCESS"),
+        ("debit_state", "SUCCESS"),
+        ("debit_state", "REFUND"),
+        # 签约协议已解约: no money, and the contract is over.
+        ("end_mandate", "CONTRACTERROR"),
     }
     ReasonTable(rows)
 
@@ -109,12 +113,20 @@ def test_wechat_questions_fail_only_on_a_verdict() -> None:
 
     failed = {
         (call, code)
-        for call in ("query_payment", "close_payment", "query_refund")
+        for call in (
+            *("query_payment", "close_payment", "query_refund"),
+            *("query_mandate", "end_mandate", "submit_debit", "query_debit"),
+        )
         for code, (kind, _) in rows[call].items()
         if kind == "failed"
     }
 
     assert failed == {
+        ("query_mandate", "CONTRACT_NOT_EXIST"),
+        ("end_mandate", "CONTRACT_NOT_EXIST"),
+        ("submit_debit", "CONTRACT_NOT_EXIST"),
+        ("submit_debit", "CONTRACTERROR"),
+        ("query_debit", "ORDERNOTEXIST"),
         ("query_payment", "ORDERNOTEXIST"),
         ("close_payment", "ORDERPAID"),
         ("close_payment", "ORDERNOTEXIST"),

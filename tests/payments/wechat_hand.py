@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from app.payments.reasons import ReasonTable
 from app.payments.wechat.channel import WeChatPay
+from app.payments.wechat.debiting import WeChatDebits
 from config.reason_files import load_reasons
 from config.settings import WeChatSettings
 
@@ -23,6 +24,10 @@ KEY = "192006250b4c09247ec02edce69f6a2d"
 APP_SECRET = "s3cr3t00000000000000000000000000"
 ORDER = "D" + "0" * 30 + "1"
 REFUND = "R" + "0" * 30 + "1"
+MANDATE = "M" + "0" * 30 + "1"
+CONTRACT = "202611240000000001"
+PLAN = "123456"
+OPENID = "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o"
 NOW = datetime(2026, 11, 24, 2, 0, tzinfo=UTC)
 
 
@@ -41,6 +46,19 @@ def settings(url: str = "http://127.0.0.1:1/", **changes: object) -> WeChatSetti
 def channel(url: str = "http://127.0.0.1:1/", *, read_timeout: float = 2.0) -> WeChatPay:
     return WeChatPay(
         settings(url),
+        callback_base_url="https://fund.example",
+        reasons=ReasonTable(load_reasons("wechat"), channel="wechat"),
+        connect_timeout=1.0,
+        read_timeout=read_timeout,
+        now=lambda: NOW,
+    )
+
+
+def debits(
+    url: str = "http://127.0.0.1:1/", *, read_timeout: float = 2.0, **changes: object
+) -> WeChatDebits:
+    return WeChatDebits(
+        settings(url, plan_id=PLAN, **changes),
         callback_base_url="https://fund.example",
         reasons=ReasonTable(load_reasons("wechat"), channel="wechat"),
         connect_timeout=1.0,
@@ -184,3 +202,79 @@ def read_sent(body: bytes) -> dict[str, str]:
     """What we sent, read by another parser."""
     root = ElementTree.fromstring(body)
     return {child.tag: child.text or "" for child in root}
+
+
+# 委托代扣
+
+
+def contract(**fields: str) -> dict[str, str]:
+    """A query's answer: signed at 10:00:30."""
+    return answer(
+        contract_id=CONTRACT,
+        plan_id=PLAN,
+        request_serial="1795485600000",
+        contract_code=MANDATE,
+        contract_display_account="公积金账户尾号1234",
+        contract_state="0",
+        contract_signed_time="2026-11-24 10:00:30",
+        contract_expired_time="2036-11-21 10:00:30",
+        openid=OPENID,
+    ) | dict(fields)
+
+
+def ended_contract(mode: str = "2", **fields: str) -> dict[str, str]:
+    return contract(
+        contract_state="1",
+        contract_terminated_time="2026-11-25 09:00:00",
+        contract_termination_mode=mode,
+        contract_termination_remark="不再需要",
+    ) | dict(fields)
+
+
+def contract_ended_here() -> dict[str, str]:
+    return answer(contract_id=CONTRACT, plan_id=PLAN, contract_code=MANDATE)
+
+
+def contract_notice(change: str = "ADD", **fields: str) -> dict[str, str]:
+    """No appid and no nonce in it."""
+    plain = {
+        "return_code": "SUCCESS",
+        "result_code": "SUCCESS",
+        "mch_id": MERCHANT,
+        "contract_code": MANDATE,
+        "plan_id": PLAN,
+        "openid": OPENID,
+        "change_type": change,
+        "operate_time": "2026-11-24 10:00:30",
+        "contract_id": CONTRACT,
+        "request_serial": "1795485600000",
+    }
+    if change == "DELETE":
+        plain["contract_termination_mode"] = "2"
+    return plain | dict(fields)
+
+
+def debited(**fields: str) -> dict[str, str]:
+    """A query's answer: 45.00 yuan taken at 10:01:02."""
+    return paid(trade_type="PAP", contract_id=CONTRACT) | dict(fields)
+
+
+def undebited(code: str = "NOTENOUGH", **fields: str) -> dict[str, str]:
+    """A query's answer about a debit that failed."""
+    return answer(
+        out_trade_no=ORDER,
+        trade_state="PAY_FAIL",
+        trade_type="PAP",
+        contract_id=CONTRACT,
+        total_fee="4500",
+        err_code=code,
+        err_code_des="余额不足",
+    ) | dict(fields)
+
+
+def debit_notice(**fields: str) -> dict[str, str]:
+    return notice(trade_type="PAP", contract_id=CONTRACT) | dict(fields)
+
+
+def failed_debit_notice(code: str = "NOTENOUGH", **fields: str) -> dict[str, str]:
+    return undebited(code, result_code="FAIL", openid=OPENID) | dict(fields)

@@ -219,6 +219,7 @@ def open_town(engine: Engine, data_dir: Path, *, with_bank: bool = False) -> Ite
             "wechat": stack.enter_context(running(create_wechat, data_dir)),
             "alipay": stack.enter_context(running(create_alipay, data_dir)),
         }
+        gateways["wechat"].control("plans/change", mode="PRE_NOTICE")
         bank = stack.enter_context(running(create_bank, data_dir)) if with_bank else None
         door: dict[str, Any] = {}
         url = stack.enter_context(serving(lambda env, start: door["app"](env, start)))
@@ -254,7 +255,8 @@ def _settings(
         channel_read_timeout_seconds=1.0,
         wechat=WeChatSettings.model_validate(
             {
-                **_fields(issued.wechat, "LIANJIAO_WECHAT_"),
+                **_fields({**issued.wechat, **issued.wechat_v3}, "LIANJIAO_WECHAT_"),
+                "mandate_cap_fen_max": 500_000,  # what the sandbox's plan allows
                 "pay_base_url": wechat.url,
                 "api_base_url": wechat.url,
             }

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from app.domain.pii import Vault
 from app.domain.ports.callbacks import Callbacks
-from app.domain.ports.debits import BatchDebits, Debits
+from app.domain.ports.debits import Announcements, BatchDebits, Debits
 from app.domain.ports.documents import DocumentWriter, NoDocumentWriter
 from app.domain.ports.logins import LoginPlatform
 from app.domain.ports.mandates import Mandates
@@ -37,6 +37,8 @@ class Channels:
     mandating: Mapping[str, Mandates] = field(default_factory=dict)
     debiting: Mapping[str, Debits] = field(default_factory=dict)
     batching: Mapping[str, BatchDebits] = field(default_factory=dict)
+    announcing: Mapping[str, Announcements] = field(default_factory=dict)
+    """Those alone whose product wants a debit to be announced."""
 
 
 class Transact(Protocol):

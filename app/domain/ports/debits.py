@@ -41,6 +41,66 @@ class Debits(Protocol):
         """Ask what became of it. FAILED with NOT_FOUND: the channel knows no such number (yet)."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoticeWindow:
+    """When a debit has to be announced: in calendar days before it, and in hours of Beijing.
+
+    A debit is taken in the same hours of the day as it is announced.
+
+    Attributes:
+        latest_days: an announcement is sent at least so many days before the debit.
+        valid_days: the debit may be taken, or tried again, on so many days: the first one is
+            `latest_days` after the announcement was sent.
+        from_hour, until_hour: 7 and 22 stand for 07:00 until just before 22:00.
+    """
+
+    latest_days: int
+    valid_days: int
+    from_hour: int = 0
+    until_hour: int = 24
+
+    @property
+    def earliest_days(self) -> int:
+        """How many days before the debit an announcement may be sent at most."""
+        return self.latest_days + self.valid_days - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DebitNotice:
+    """A debit to come, as its payer is told of it.
+
+    Attributes:
+        order_no: ours; the outcome is about it. The channel does not learn it.
+        mandate_reference: the channel's number of the mandate.
+        amount_fen: the most that may be taken.
+        due_on: the day of the debit, in Beijing.
+    """
+
+    order_no: str
+    mandate_reference: str
+    amount_fen: int
+    due_on: date
+
+
+class Announcements(Protocol):
+    """Telling a payer of a debit to come (预扣费通知), where the channel's product demands it.
+
+    What is announced must not be exceeded: the channel takes less, and never more. One announcement
+    is good for one debit that succeeds, under any order number.
+    """
+
+    @property
+    def notice_window(self) -> NoticeWindow:
+        """When the product wants it."""
+
+    def announce_debit(self, notice: DebitNotice) -> Outcome:
+        """Announce. ACCEPTED or SUCCEEDED: announced. FAILED: it is not, and `reason` says why.
+
+        UNKNOWN: it may have been; the channel has no question for it. Sending the same once more
+        tells the payer at most once, and the debit itself shows whether it was announced.
+        """
+
+
 class LineUnwritable(Invalid):
     """A debit cannot stand in the bank's file: a name that its encoding does not have, a bar.
 

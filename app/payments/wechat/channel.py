@@ -19,10 +19,16 @@ from app.domain.ports.payments import PaymentRequest, RefundRequest
 from app.payments.asking import Asker
 from app.payments.reasons import ReasonTable
 from app.payments.values import MESSAGE_LENGTH, Unreadable, read_number, read_spaced_time
-from app.payments.wechat.callbacks import CallbackReader
-from app.payments.wechat.client import PayClient
-from app.payments.wechat.envelope import MAX_BYTES, booked_fen, read_compact_time, read_fen
-from app.platforms.http import GuardedSession
+from app.payments.wechat.callbacks import PAYMENT_ENDPOINT, REFUND_ENDPOINT, CallbackReader
+from app.payments.wechat.client import open_client
+from app.payments.wechat.envelope import (
+    Fields,
+    booked_fen,
+    expect,
+    fit,
+    read_compact_time,
+    read_fen,
+)
 
 if TYPE_CHECKING:
     from config.settings import WeChatSettings
@@ -33,8 +39,6 @@ _REPLY = (
     "<xml><return_code><![CDATA[{code}]]></return_code>"
     "<return_msg><![CDATA[{message}]]></return_msg></xml>"
 )
-
-Fields = Mapping[str, str]
 
 
 class WeChatPay:
@@ -62,30 +66,19 @@ class WeChatPay:
     ) -> None:
         reasons.require(
             *("prepare_payment", "query_payment", "trade_state", "close_payment"),
-            *("refund", "query_refund", "refund_status"),
+            *("refund", "query_refund", "refund_status", "debit_state", "debit_result"),
         )
         self._reasons = reasons
         self._ask = Asker("wechat", reasons)
         self._now = now
         self._callbacks_at = callback_base_url.rstrip("/") + "/callbacks/wechat/"
-        certificate, private_key = settings.client_cert_file, settings.client_key_file
-        if (certificate is None) != (private_key is None):
-            raise ValueError("the WeChat client certificate and its key come together")
-        api_key = settings.api_key.get_secret_value()
-        self._client = PayClient(
-            app_id=settings.app_id,
-            merchant_id=settings.merchant_id,
-            api_key=api_key,
-            base_url=settings.pay_base_url,
-            client_files=(certificate, private_key) if certificate and private_key else None,
-            session=GuardedSession(
-                connect_timeout=connect_timeout, read_timeout=read_timeout, max_bytes=MAX_BYTES
-            ),
+        self._client = open_client(
+            settings, connect_timeout=connect_timeout, read_timeout=read_timeout
         )
         self._callback_reader = CallbackReader(
             app_id=settings.app_id,
             merchant_id=settings.merchant_id,
-            api_key=api_key,
+            api_key=self._client.api_key,
             reasons=reasons,
         )
 
@@ -97,9 +90,9 @@ class WeChatPay:
         place = partial(
             self._client.order.create,
             trade_type="JSAPI",
-            body=_fit(request.description, _BODY_BYTES),
+            body=fit(request.description, _BODY_BYTES),
             total_fee=request.amount_fen,
-            notify_url=self._callbacks_at + "payment",
+            notify_url=self._callbacks_at + PAYMENT_ENDPOINT,
             client_ip=_address(request.client_ip),
             user_id=request.payer_ref,
             out_trade_no=request.order_no,
@@ -140,7 +133,7 @@ class WeChatPay:
         ask = partial(self._client.order.query, out_trade_no=order_no)
 
         def understand(answer: Fields) -> Outcome:
-            _expect(answer, "out_trade_no", order_no)
+            expect(answer, "out_trade_no", order_no)
             state = answer.get("trade_state", "")
             kind, reason = self._reasons.lookup("trade_state", state)
             if kind is not OutcomeKind.SUCCEEDED:
@@ -195,13 +188,13 @@ class WeChatPay:
             out_refund_no=request.refund_no,
             out_trade_no=request.order_no,
             refund_account=None,
-            refund_desc=_fit(request.reason, _REFUND_REASON_BYTES) or None,
-            notify_url=self._callbacks_at + "refund",
+            refund_desc=fit(request.reason, _REFUND_REASON_BYTES) or None,
+            notify_url=self._callbacks_at + REFUND_ENDPOINT,
         )
 
         def understand(answer: Fields) -> Outcome:
-            _expect(answer, "out_trade_no", request.order_no)
-            _expect(answer, "out_refund_no", request.refund_no)
+            expect(answer, "out_trade_no", request.order_no)
+            expect(answer, "out_refund_no", request.refund_no)
             if read_fen(answer.get("refund_fee")) != request.amount_fen:
                 raise Unreadable("another amount")
             if read_fen(answer.get("total_fee")) != request.total_fen:
@@ -223,7 +216,7 @@ class WeChatPay:
         ask = partial(self._client.refund.query, out_refund_no=refund_no)
 
         def understand(answer: Fields) -> Outcome:
-            _expect(answer, "out_trade_no", order_no)
+            expect(answer, "out_trade_no", order_no)
             place = _place_of_refund(answer, refund_no)
             status = answer.get(f"refund_status_{place}", "")
             kind, reason = self._reasons.lookup("refund_status", status)
@@ -242,7 +235,7 @@ class WeChatPay:
     # Callbacks
 
     def read_callback(self, raw: RawCallback) -> ChannelEvent:
-        """Verify and normalize a notice to the endpoint `payment` or `refund`.
+        """Verify and normalize a notice to the endpoint `payment`, `refund`, `debit` or `mandate`.
 
         Raises:
             CallbackRejected: not well formed, not genuine, or meant for another merchant.
@@ -255,11 +248,6 @@ class WeChatPay:
             code="SUCCESS" if accepted else "FAIL", message="OK" if accepted else "未受理"
         )
         return CallbackReply(body=body, content_type="text/xml; charset=utf-8")
-
-
-def _expect(answer: Fields, name: str, value: str) -> None:
-    if answer.get(name) != value:
-        raise Unreadable(f"another {name}")
 
 
 def _place_of_refund(answer: Fields, refund_no: str) -> str:
@@ -284,10 +272,3 @@ def _address(client_ip: str) -> str:
         return str(ipaddress.ip_address(client_ip))
     except ValueError:
         return "127.0.0.1"
-
-
-def _fit(text: str, length: int) -> str:
-    """Return `text` as WeChat can take it: no control character, no CDATA end, `length` bytes."""
-    clean = "".join(character for character in text if character.isprintable())
-    clean = clean.replace("]]>", "]] ")
-    return clean.encode("utf-8")[:length].decode("utf-8", "ignore")

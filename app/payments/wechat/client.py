@@ -9,18 +9,44 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import requests
 from wechatpy.pay import WeChatPay as Sdk
 
 from app.domain.ports.outcomes import Reason
 from app.payments.values import Unreadable
-from app.payments.wechat.envelope import read_fields
+from app.payments.wechat.envelope import MAX_BYTES, read_fields
 from app.payments.wechat.signing import is_genuine, keep_key_out_of_logs
 from app.platforms.http import GuardedSession, NoVerdict, Refused
 
+if TYPE_CHECKING:
+    from config.settings import WeChatSettings
+
 _KEY_LENGTH = 32
+
+
+def open_client(
+    settings: WeChatSettings, *, connect_timeout: float, read_timeout: float
+) -> PayClient:
+    """Return a client of the merchant that the settings name.
+
+    Raises:
+        ValueError: settings that cannot work.
+    """
+    certificate, private_key = settings.client_cert_file, settings.client_key_file
+    if (certificate is None) != (private_key is None):
+        raise ValueError("the WeChat client certificate and its key come together")
+    return PayClient(
+        app_id=settings.app_id,
+        merchant_id=settings.merchant_id,
+        api_key=settings.api_key.get_secret_value(),
+        base_url=settings.pay_base_url,
+        client_files=(certificate, private_key) if certificate and private_key else None,
+        session=GuardedSession(
+            connect_timeout=connect_timeout, read_timeout=read_timeout, max_bytes=MAX_BYTES
+        ),
+    )
 
 
 class PayClient(Sdk):  # type: ignore[misc]  # wechatpy has no types

@@ -15,6 +15,9 @@ from app.payments.values import Unreadable, read_time
 
 MAX_BYTES = 64 * 1024
 
+Fields = Mapping[str, str]
+"""The elements of a message by name."""
+
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.$-]{0,63}")
 _FEN = re.compile(r"[1-9][0-9]{0,14}")
 _COMPACT_TIME = re.compile(r"2[0-9]{13}")
@@ -97,6 +100,16 @@ def read_fields(data: bytes, *, root: str = "xml") -> dict[str, str]:
     return reader.fields
 
 
+def expect(answer: Fields, name: str, value: str) -> None:
+    """Make sure that an answer is about what was asked.
+
+    Raises:
+        Unreadable: it is about another one, or does not say.
+    """
+    if answer.get(name) != value:
+        raise Unreadable(f"another {name}")
+
+
 def read_fen(value: str | None) -> int:
     """Return a positive amount in fen, written in plain digits.
 
@@ -119,7 +132,7 @@ def read_compact_time(value: str | None) -> datetime:
     return read_time(value, "%Y%m%d%H%M%S")
 
 
-def booked_fen(fields: Mapping[str, str]) -> int:
+def booked_fen(fields: Fields) -> int:
     """Return what WeChat has booked for us under a paid order.
 
     Coupons that are not prepaid (免充值代金券) make 应结订单金额 smaller than the order: then less
@@ -133,3 +146,10 @@ def booked_fen(fields: Mapping[str, str]) -> int:
     total_fen = read_fen(fields.get("total_fee"))
     settled = fields.get("settlement_total_fee", "")
     return min(total_fen, read_fen(settled)) if settled else total_fen
+
+
+def fit(text: str, length: int) -> str:
+    """Return `text` as WeChat can take it: no control character, no CDATA end, `length` bytes."""
+    clean = "".join(character for character in text if character.isprintable())
+    clean = clean.replace("]]>", "]] ")
+    return clean.encode("utf-8")[:length].decode("utf-8", "ignore")

@@ -13,6 +13,11 @@ from wechatpy.pay.utils import calculate_signature
 _FIELDS_IN_VALUE = re.compile(r"&[A-Za-z_][A-Za-z0-9_.$-]*=")
 
 
+def sign(fields: Mapping[str, str], api_key: str) -> str:
+    """Return the MD5 signature over `fields`, in upper-case hex."""
+    return str(calculate_signature(fields, api_key))
+
+
 def is_genuine(fields: Mapping[str, str], api_key: str) -> bool:
     """Whether `fields` carry the MD5 signature made with our key over all the other fields.
 
@@ -24,7 +29,7 @@ def is_genuine(fields: Mapping[str, str], api_key: str) -> bool:
     others = {name: value for name, value in fields.items() if name != "sign"}
     if any(_FIELDS_IN_VALUE.search(value) for value in others.values()):
         return False
-    expected = str(calculate_signature(others, api_key))
+    expected = sign(others, api_key)
     return hmac.compare_digest(given.encode("utf-8"), expected.encode("utf-8"))
 
 
