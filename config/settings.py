@@ -7,12 +7,43 @@ to start and says which variable is missing. Secrets are `SecretStr`, never show
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AnyHttpUrl, Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    AnyHttpUrl,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+_TEMPLATE = re.compile(r"\s*([a-z_]{1,32}):([0-9A-Za-z_-]{1,64})\s*")
+
+
+def _read_templates(given: object) -> object:
+    """Read `topic:id` pairs separated by commas."""
+    if not isinstance(given, str):
+        return given
+    found: dict[str, str] = {}
+    for part in filter(str.strip, given.split(",")):
+        match = _TEMPLATE.fullmatch(part)
+        if match is None or match[1] in found:
+            raise ValueError("`topic:id` pairs separated by commas are expected, each topic once")
+        found[match[1]] = match[2]
+    return found
+
+
+MessageTemplates = Annotated[
+    dict[str, str],
+    NoDecode,
+    BeforeValidator(_read_templates),
+    Field(description="templates of messages that the platform has granted: `topic:id,…`"),
+]
 
 
 class WeChatSettings(BaseSettings):
@@ -25,6 +56,7 @@ class WeChatSettings(BaseSettings):
     merchant_id: str
     api_key: SecretStr = Field(description="API v2 key, 32 characters")
     plan_id: str = Field(default="", description="委托代扣 plan; empty: no debits through WeChat")
+    message_templates: MessageTemplates = Field(default_factory=dict)
     pay_base_url: str = "https://api.mch.weixin.qq.com/"
     api_base_url: str = "https://api.weixin.qq.com/"
     client_cert_file: Path | None = None
@@ -45,6 +77,7 @@ class AlipaySettings(BaseSettings):
         default=None, description="second accepted key while Alipay rotates its own"
     )
     gateway_url: str = "https://openapi.alipay.com/gateway.do"
+    message_templates: MessageTemplates = Field(default_factory=dict)
 
 
 class BankSettings(BaseSettings):

@@ -7,6 +7,7 @@ import app.domain.callbacks.models
 import app.domain.contributors.models
 import app.domain.ledger.models
 import app.domain.mandates.models
+import app.domain.outbox.models
 import app.domain.payment_orders.models
 import app.domain.policy.models
 import app.domain.refunds.models

@@ -13,6 +13,8 @@ import app.domain
 from app.domain.agreements.models import AGREEMENT_STATES, AgreementState
 from app.domain.mandates.models import MANDATE_STATES
 from app.domain.mandates.rules import MandateState
+from app.domain.outbox.models import MESSAGE_STATES
+from app.domain.outbox.rules import MessageState
 from app.domain.payment_orders.models import ORDER_STATES, OrderState
 from app.domain.refunds.models import REFUND_STATES, RefundState
 from app.domain.scheduling.models import RUN_STATES, RunState
@@ -28,6 +30,12 @@ MACHINES: list[tuple[StateMachine[Any], type[StrEnum], StrEnum, set[StrEnum]]] =
     ),
     (AGREEMENT_STATES, AgreementState, AgreementState.DRAFT, {AgreementState.ENDED}),
     (MANDATE_STATES, MandateState, MandateState.SENDING, {MandateState.ENDED}),
+    (
+        MESSAGE_STATES,
+        MessageState,
+        MessageState.WAITING,
+        {MessageState.SENT, MessageState.GIVEN_UP},
+    ),
     (
         RUN_STATES,
         RunState,
