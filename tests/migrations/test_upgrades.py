@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,12 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
 from app.db import make_read, make_transact, prepare_engine
+from app.domain.mandates.models import Mandate, Slot
+from app.domain.mandates.payers import CONTEXT, Payer
+from app.domain.mandates.rules import MandateState
 from app.domain.pii import Vault
 from app.domain.ports import Channels, Ports
+from app.domain.ports.mandates import Cycle, MandateStanding
 from config.agreement_text_files import load_agreement_texts
 from tests.builders import an_account
 from tests.conftest import (
@@ -26,8 +31,10 @@ from tests.conftest import (
 from tests.domain.agreements.conftest import Desk, terms
 from tests.domain.mandates.conftest import a_signing
 from tests.fund import Fund
+from tests.mandate_channel import Signed
 
 FIRST = "0001"
+BEFORE_MESSAGES = "0004"
 APPEND_ONLY = ("journal_entry", "journal_line", "daily_seal", "policy_value")
 Rows = dict[str, list[tuple[Any, ...]]]
 
@@ -140,6 +147,59 @@ def test_those_who_agreed_before_can_sign_a_mandate_now(old_engine: Engine, old_
     signing.active("wechat")
     with pytest.raises(DBAPIError, match="append-only"), old_engine.begin() as connection:
         connection.execute(text("DELETE FROM mandate_state_change"))
+
+
+def test_those_who_signed_a_mandate_before_are_told_of_what_happens_now(
+    old_engine: Engine, old_fund: Fund
+) -> None:
+    """From the revision before: mandates are there, and nobody was told of them."""
+    account_id = an_account(old_fund.ports)
+    migrate_to_head(old_engine, revision=BEFORE_MESSAGES)
+    load_baseline_policy(old_engine)
+    Desk(old_fund, account_id).sign(terms())
+    mandate_no = signed_before_messages(old_fund, account_id)
+    before = rows_of(old_engine)
+    assert "outbox_message" not in before
+    migrate_to_head(old_engine)
+    after = rows_of(old_engine)
+    assert {name: after[name] for name in before} == before
+    assert after["outbox_message"] == []
+    signing = a_signing(old_fund, account_id)
+    signing.bank.kept[mandate_no] = Signed(MandateStanding.ACTIVE, None, f"B-{mandate_no}")
+    signing.end(mandate_no)
+    with old_engine.connect() as connection:
+        told = connection.execute(text("SELECT event_key, state FROM outbox_message")).all()
+    assert told == [(f"mandate:{mandate_no}:4", "waiting")]
+
+
+def signed_before_messages(fund: Fund, account_id: int) -> str:
+    """Store a mandate in force as the code before messages did: without telling anybody."""
+    mandate_no, now = "M" + "0" * 31, fund.ports.now()
+    mandate = Mandate(
+        mandate_no=mandate_no,
+        account_id=account_id,
+        channel="bank",
+        state=MandateState.ACTIVE,
+        slot=Slot.ACTIVE,
+        cap_fen=50_000,
+        period_cap_fen=50_000,
+        cycle=Cycle.MONTH,
+        first_due_on=date(2026, 12, 10),
+        valid_from=date(2026, 11, 24),
+        valid_to=date(2031, 10, 31),
+        payer=fund.ports.vault.seal(Payer(payer_ref="payer").write(), context=CONTEXT),
+        key_id=fund.ports.vault.active_key_id,
+        reference=f"B-{mandate_no}",
+        request_key="key-00000001",
+        request_digest=bytes(32),
+        created_at=now,
+        expires_at=now,
+        changed_at=now,
+        activated_at=now,
+        move_count=3,
+    )
+    fund.ports.transact(lambda session: session.add(mandate))
+    return mandate_no
 
 
 def rows_of(engine: Engine) -> Rows:
