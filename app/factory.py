@@ -21,7 +21,9 @@ from app import __version__
 from app.commands.registry import register_commands
 from app.connectors.documents.registry import build_documents
 from app.connectors.logins.registry import build_logins
+from app.connectors.messages.registry import build_messengers
 from app.db import GroupCommit, db, make_read, make_transact, migrate, prepare_engine
+from app.domain.outbox.rules import FIELDS_OF
 from app.domain.pii import Vault, read_data_keys
 from app.domain.ports import Ports
 from app.logs import configure_logging
@@ -30,6 +32,7 @@ from app.payments.registry import build_channels
 from app.routes import register_routes
 from config.agreement_text_files import load_agreement_texts
 from config.bank_layout_files import load_bank_layout
+from config.message_template_files import load_message_templates
 from config.production import demands_to_start
 from config.reason_files import load_reasons
 from config.settings import Settings
@@ -132,6 +135,9 @@ def build_ports(settings: Settings, engine: Engine) -> Ports:
         logins=build_logins(settings, now=now),
         agreement_texts=load_agreement_texts(),
         documents=build_documents(settings),
+        messengers=build_messengers(
+            settings, load_templates=load_message_templates, fields_of=FIELDS_OF, now=now
+        ),
     )
 
 

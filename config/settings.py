@@ -7,12 +7,43 @@ to start and says which variable is missing. Secrets are `SecretStr`, never show
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AnyHttpUrl, Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    AnyHttpUrl,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+_TEMPLATE = re.compile(r"\s*([a-z_]{1,32}):([0-9A-Za-z_-]{1,64})\s*")
+
+
+def _read_templates(given: object) -> object:
+    """Read `topic:id` pairs separated by commas."""
+    if not isinstance(given, str):
+        return given
+    found: dict[str, str] = {}
+    for part in filter(str.strip, given.split(",")):
+        match = _TEMPLATE.fullmatch(part)
+        if match is None or match[1] in found:
+            raise ValueError("`topic:id` pairs separated by commas are expected, each topic once")
+        found[match[1]] = match[2]
+    return found
+
+
+MessageTemplates = Annotated[
+    dict[str, str],
+    NoDecode,
+    BeforeValidator(_read_templates),
+    Field(description="templates of messages that the platform has granted: `topic:id,…`"),
+]
 
 
 class WeChatSettings(BaseSettings):
@@ -36,6 +67,7 @@ class WeChatSettings(BaseSettings):
     merchant_private_key_file: Path | None = None
     platform_public_key_id: str = Field(default="", description="API v3: PUB_KEY_ID_…")
     platform_public_key_file: Path | None = None
+    message_templates: MessageTemplates = Field(default_factory=dict)
     pay_base_url: str = "https://api.mch.weixin.qq.com/"
     api_base_url: str = "https://api.weixin.qq.com/"
     client_cert_file: Path | None = None
@@ -72,6 +104,7 @@ class AlipaySettings(BaseSettings):
         default=None, description="second accepted key while Alipay rotates its own"
     )
     gateway_url: str = "https://openapi.alipay.com/gateway.do"
+    message_templates: MessageTemplates = Field(default_factory=dict)
 
 
 class BankSettings(BaseSettings):

@@ -23,6 +23,8 @@ from app.domain.ledger.models import Code
 from app.domain.ledger.queries import count_unsealed_days, trial_balance
 from app.domain.mandates.models import Mandate
 from app.domain.mandates.rules import UNDECIDED
+from app.domain.outbox.models import OutboxMessage
+from app.domain.outbox.rules import MessageState
 from app.domain.payment_orders.models import OPEN_STATES, PaymentOrder
 from app.domain.refunds.models import IN_FLIGHT, Refund, RefundState
 from app.domain.scheduling.queries import find_lease, list_progress
@@ -31,6 +33,7 @@ BREAK = table_of(Break)
 CALLBACK = table_of(ChannelCallback)
 ORDER = table_of(PaymentOrder)
 MANDATE = table_of(Mandate)
+MESSAGE = table_of(OutboxMessage)
 REFUND = table_of(Refund)
 
 
@@ -62,6 +65,8 @@ class Readings:
     """Those whose standing is not settled; the age is that of the state."""
     breaks: Sequence[Waiting]
     pending_callbacks: Sequence[Waiting]
+    messages: Sequence[Waiting]
+    """Those not yet brought to a phone, by topic."""
     jobs: Sequence[JobReading]
     lease_age_seconds: int | None
     """Since the active scheduler last said that it lives; None: none ever did."""
@@ -104,6 +109,13 @@ def take_readings(session: Session, *, now: datetime) -> Readings:
             CALLBACK.c.channel,
             CALLBACK.c.received_at,
             CALLBACK.c.result == CallbackResult.PENDING,
+            now=now,
+        ),
+        messages=_waiting(
+            session,
+            MESSAGE.c.topic,
+            MESSAGE.c.created_at,
+            MESSAGE.c.state == MessageState.WAITING,
             now=now,
         ),
         jobs=[

@@ -13,6 +13,7 @@ from app.domain.contributors.queries import export_personal_data
 from app.domain.deposits.queries import list_deposits
 from app.domain.ledger.queries import statement
 from app.domain.mandates.queries import export_mandates
+from app.domain.outbox.queries import export_messages
 from app.domain.pii import Vault
 from app.domain.refunds.models import Refund
 from app.domain.subsidies.models import SubsidyGrant
@@ -23,7 +24,7 @@ EVERYTHING = 1_000_000
 def export_person(
     session: Session, vault: Vault, *, contributor_id: int, account_id: int
 ) -> dict[str, Any]:
-    """Return the person's data and all that was agreed, paid, refunded and granted, as JSON."""
+    """Return the person's data and what was agreed, paid, refunded, granted and told, as JSON."""
     refunds = session.scalars(select(Refund).where(Refund.account_id == account_id))
     grants = session.scalars(select(SubsidyGrant).where(SubsidyGrant.account_id == account_id))
     return {
@@ -54,6 +55,7 @@ def export_person(
         ],
         "agreements": export_agreements(session, vault, account_id=account_id),
         "mandates": export_mandates(session, vault, account_id=account_id),
+        "messages": export_messages(session, account_id=account_id),
         "subsidies": [
             {
                 "kind": grant.kind.value,

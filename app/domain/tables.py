@@ -8,6 +8,7 @@ import app.domain.contributors.models
 import app.domain.debits.models
 import app.domain.ledger.models
 import app.domain.mandates.models
+import app.domain.outbox.models
 import app.domain.payment_orders.models
 import app.domain.policy.models
 import app.domain.refunds.models

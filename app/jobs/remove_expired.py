@@ -1,4 +1,4 @@
-"""Remove log-in sessions, link codes, link attempts and old runs that can no longer matter."""
+"""Remove log-in sessions, link codes, link attempts, runs and messages that no longer matter."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from datetime import date, datetime
 
 from sqlalchemy.orm import Session
 
+from app.domain.outbox.operations import remove_old_messages
+from app.domain.outbox.queries import count_old_messages
 from app.domain.ports import Ports
 from app.domain.scheduling.operations import remove_old_runs
 from app.domain.scheduling.queries import count_old_runs
@@ -17,7 +19,11 @@ from app.jobs import Counts, fence_each_transaction
 def run(ports: Ports, *, on: date) -> Counts:
     """Return how many rows went."""
     fenced = fence_each_transaction(ports)
-    return {"removed": remove_expired(fenced), "runs_removed": remove_old_runs(fenced)}
+    return {
+        "removed": remove_expired(fenced),
+        "runs_removed": remove_old_runs(fenced),
+        "messages_removed": remove_old_messages(fenced),
+    }
 
 
 def due(session: Session, *, on: date, now: datetime) -> Counts:
@@ -25,4 +31,5 @@ def due(session: Session, *, on: date, now: datetime) -> Counts:
     return {
         "removed": count_outdated(session, now=now),
         "runs_removed": count_old_runs(session, now=now),
+        "messages_removed": count_old_messages(session, now=now),
     }

@@ -18,6 +18,7 @@ from app.jobs import (
     resolve_refunds,
     resume_agreements,
     seal_days,
+    send_messages,
     submit_debits,
 )
 
@@ -64,6 +65,13 @@ JOBS = (
         propose_refunds.run,
         propose_refunds.due,
     ),
+    Job(
+        "send-messages",
+        "发送待发消息",
+        Every(seconds=15),
+        send_messages.run,
+        send_messages.due,
+    ),
     # Just after midnight: from its first day on an agreement counts as active again.
     Job(
         "resume-agreements",
@@ -87,7 +95,7 @@ JOBS = (
     # When nobody pays.
     Job(
         "remove-expired",
-        "清理过期的登录会话、关联码与运行记录",
+        "清理过期的登录会话、关联码、运行记录与消息",
         Daily(at=time(3, 30)),
         remove_expired.run,
         remove_expired.due,

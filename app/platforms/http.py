@@ -5,6 +5,7 @@ A call ends with a body, or with `NoVerdict`; whoever reads the body may find th
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Collection
@@ -19,6 +20,25 @@ _CHUNK = 16 * 1024
 
 # requests' exceptions are OSErrors; a body that is cut short comes up from urllib3.
 _BROKEN = (OSError, urllib3.exceptions.HTTPError)
+
+
+_marks: set[str] = set()
+
+
+def keep_addresses_out_of_logs(mark: str) -> None:
+    """Keep addresses that hold this mark, such as ``secret=``, out of every log.
+
+    urllib3 writes whole addresses at DEBUG.
+    """
+    _marks.add(mark)
+    for name in ("urllib3.connectionpool", "urllib3.util.retry"):
+        logger = logging.getLogger(name)
+        if _tells_no_secret not in logger.filters:
+            logger.addFilter(_tells_no_secret)
+
+
+def _tells_no_secret(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.INFO or not any(mark in record.getMessage() for mark in _marks)
 
 
 class NoVerdict(Exception):

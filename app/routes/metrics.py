@@ -40,6 +40,7 @@ def _gauges(readings: Readings) -> Iterator[GaugeMetricFamily]:
         "channel",
         readings.pending_callbacks,
     )
+    yield from _waiting("messages_waiting", "Messages not sent yet", "topic", readings.messages)
     yield from _scheduler(readings)
     for name, text, value in (
         ("suspense_fen", "Money received that belongs to nobody yet, fen.", readings.suspense_fen),

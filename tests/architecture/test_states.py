@@ -15,6 +15,8 @@ from app.domain.debits.models import INSTRUCTION_STATES
 from app.domain.debits.rules import InstructionState
 from app.domain.mandates.models import MANDATE_STATES
 from app.domain.mandates.rules import MandateState
+from app.domain.outbox.models import MESSAGE_STATES
+from app.domain.outbox.rules import MessageState
 from app.domain.payment_orders.models import ORDER_STATES, OrderState
 from app.domain.refunds.models import REFUND_STATES, RefundState
 from app.domain.scheduling.models import RUN_STATES, RunState
@@ -35,6 +37,12 @@ MACHINES: list[tuple[StateMachine[Any], type[StrEnum], StrEnum, set[StrEnum]]] =
         InstructionState,
         InstructionState.SCHEDULED,
         {InstructionState.SUCCEEDED},
+    ),
+    (
+        MESSAGE_STATES,
+        MessageState,
+        MessageState.WAITING,
+        {MessageState.SENT, MessageState.GIVEN_UP},
     ),
     (
         RUN_STATES,

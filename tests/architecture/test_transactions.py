@@ -110,6 +110,7 @@ def test_no_network_inside_a_transaction() -> None:
         "end_mandate",
         "subject_of",
         "write_pdf",
+        "send",
     }
     wrong = [
         f"{place(path, inner)} .{inner.func.attr}"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 
 from app.domain.inquiries.operations import resolve_refunds
+from app.domain.outbox.operations import enqueue
 from app.domain.personal_export import export_person
+from app.domain.ports.messages import MessageTopic
 from tests.builders import an_account
 from tests.fund import Fund
 
@@ -19,6 +21,8 @@ def test_the_export_tells_deposits_refunds_subsidies_and_movements(fund: Fund) -
     fund.clock.advance(minutes=1)
     resolve_refunds(fund.ports)
     others_order = fund.deposit(other, 77_700)
+    for told in (account_id, other):
+        tell(fund, told)
     person = fund.person(account_id)
 
     exported = fund.ports.read(
@@ -68,8 +72,33 @@ def test_the_export_tells_deposits_refunds_subsidies_and_movements(fund: Fund) -
         ("opening_subsidy", 20_000, 70_000),
         ("deposit", 50_000, 50_000),
     ]
+    assert exported["messages"] == [
+        {
+            "topic": "debit_failed",
+            "title": "扣款失败",
+            "text": f"扣款未成功：账户{account_id}余额不足。",
+            "created_at": "2026-11-24T10:01:00+08:00",
+            "state": "waiting",
+            "platform": None,
+            "sent_at": None,
+        }
+    ]
     text = json.dumps(exported, ensure_ascii=False)  # plain JSON, as the route sends it
     assert "测试用户" in text
     assert others_order not in text
     assert "77700" not in text
     assert "staff:" not in text
+
+
+def tell(fund: Fund, account_id: int) -> None:
+    """Store a message for an account."""
+    fund.ports.transact(
+        lambda session: enqueue(
+            session,
+            account_id=account_id,
+            topic=MessageTopic.DEBIT_FAILED,
+            event_key=f"told:{account_id}",
+            fields={"reason": f"账户{account_id}余额不足"},
+            at=fund.ports.now(),
+        )
+    )

@@ -260,10 +260,11 @@ def test_a_dry_run_changes_nothing_and_names_what_the_run_then_does(fund: Fund) 
         "submit-debits": {"due": 0},
         "propose-refunds": {"proposed": 0},
         "plan-debits": {"planned": 1},
+        "send-messages": {"due": 0},
         "compare-mandates": {"due": 0},
         "resume-agreements": {"resumed": 0},
         "seal-days": {"sealed": 1},
-        "remove-expired": {"removed": 0, "runs_removed": 0},
+        "remove-expired": {"removed": 0, "runs_removed": 0, "messages_removed": 0},
     }
     done = {job.name: job.run(fund.ports, on=on(25)) for job in JOBS}
     assert done["resolve-orders"] == {"credited": 1}

@@ -14,10 +14,12 @@ from sqlalchemy.exc import DBAPIError
 
 from app.db import make_read, make_transact, prepare_engine
 from app.domain.base import Base
+from app.domain.mandates.models import Mandate
 from app.domain.pii import Vault
 from app.domain.ports import Channels, Ports
+from app.domain.ports.mandates import MandateStanding
 from config.agreement_text_files import load_agreement_texts
-from tests.builders import an_account
+from tests.builders import a_mandate, an_account
 from tests.conftest import (
     MARIADB,
     MovableClock,
@@ -28,8 +30,10 @@ from tests.conftest import (
 from tests.domain.agreements.conftest import Desk, terms
 from tests.domain.mandates.conftest import a_signing
 from tests.fund import Fund
+from tests.mandate_channel import Signed
 
 FIRST = "0001"
+BEFORE_MESSAGES = "0005"
 APPEND_ONLY = ("journal_entry", "journal_line", "daily_seal", "policy_value")
 Rows = dict[str, list[tuple[Any, ...]]]
 
@@ -186,6 +190,32 @@ def test_those_who_agreed_before_can_sign_a_mandate_now(
     signing.active("wechat")
     with pytest.raises(DBAPIError, match="append-only"), old_engine.begin() as connection:
         connection.execute(text("DELETE FROM mandate_state_change"))
+
+
+def test_those_who_signed_a_mandate_before_are_told_of_what_happens_now(
+    tmp_path: Path, old_engine: Engine, old_fund: Fund
+) -> None:
+    """From the revision before: mandates are there, and nobody was told of them."""
+    migrate_to_head(old_engine, revision=BEFORE_MESSAGES)
+    load_baseline_policy(old_engine)
+    with as_of_today(tmp_path, old_engine) as today:
+        account_id = an_account(today.ports)
+        Desk(today, account_id).sign(terms())
+        a_mandate(today.ports, account_id, channel="bank")
+    before = rows_of(old_engine)
+    assert "outbox_message" not in before
+    migrate_to_head(old_engine)
+    assert rows_of(old_engine, like=before) == before
+    assert rows_of(old_engine)["outbox_message"] == []
+    signing = a_signing(old_fund, account_id)
+    (mandate,) = old_fund.ports.read(lambda session: session.scalars(select(Mandate)).all())
+    signing.bank.kept[mandate.mandate_no] = Signed(
+        MandateStanding.ACTIVE, None, str(mandate.reference)
+    )
+    signing.end(mandate.mandate_no)
+    with old_engine.connect() as connection:
+        told = connection.execute(text("SELECT event_key, state FROM outbox_message")).all()
+    assert told == [(f"mandate:{mandate.mandate_no}:2", "waiting")]
 
 
 def rows_of(engine: Engine, *, like: Rows | None = None) -> Rows:

@@ -123,6 +123,7 @@ def test_the_screen_shows_ones_own_data_masked_and_the_export_in_full(doors: Doo
         "refunds",
         "agreements",
         "mandates",
+        "messages",
         "subsidies",
         "entries",
     }

@@ -7,13 +7,16 @@ import os
 import subprocess
 import sys
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import pytest
 from apiflask import APIFlask
 from prometheus_client.parser import text_string_to_metric_families
 
+from app.domain.outbox.operations import enqueue, send_messages
 from app.domain.ports import Ports
+from app.domain.ports.messages import MessageTopic
 from app.domain.scheduling.operations import (
     begin_run,
     record_failure,
@@ -81,6 +84,31 @@ def test_what_waits_is_shown_with_its_age(
     assert readings["lianjiao_breaks_open", "unknown_order"] == 1
     assert readings["lianjiao_breaks_open_oldest_seconds", "unknown_order"] == 172_800
     assert readings["lianjiao_unsealed_days",] == 1
+
+
+def test_messages_that_wait_are_shown_and_those_sent_are_not(
+    doors: Doors, ports: Ports, clock: MovableClock
+) -> None:
+    doors.enrolled("rider")
+    fields = {"reason": "余额不足"}
+    for number in range(2):
+        ports.transact(
+            partial(
+                enqueue,
+                account_id=1,
+                topic=MessageTopic.DEBIT_FAILED,
+                event_key=f"debit:{number}",
+                fields=fields,
+                at=ports.now(),
+            )
+        )
+        clock.advance(minutes=10)
+    readings = scrape(doors)
+    assert readings["lianjiao_messages_waiting", "debit_failed"] == 2
+    assert readings["lianjiao_messages_waiting_oldest_seconds", "debit_failed"] == 1_200
+    # Nobody brings messages here, so they are given up.
+    assert send_messages(ports) == {"given_up": 2}
+    assert ("lianjiao_messages_waiting", "debit_failed") not in scrape(doors)
 
 
 def test_the_scheduler_and_its_jobs_are_shown(

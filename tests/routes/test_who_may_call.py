@@ -61,6 +61,7 @@ WHO_MAY_CALL = {
     ("GET", "/api/v1/mandates/<mandate_no>"): CITIZEN,
     ("POST", "/api/v1/mandates/<mandate_no>/confirm"): CITIZEN,
     ("POST", "/api/v1/mandates/<mandate_no>/end"): CITIZEN,
+    ("GET", "/api/v1/messages"): CITIZEN,
     ("POST", "/api/v1/deposits"): CITIZEN,
     ("GET", "/api/v1/deposits"): CITIZEN,
     ("GET", "/api/v1/deposits/<order_no>"): CITIZEN,

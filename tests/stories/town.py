@@ -21,9 +21,12 @@ from sqlalchemy import Engine
 
 from app.connectors.documents.registry import build_documents
 from app.connectors.logins.registry import build_logins
+from app.connectors.messages.registry import build_messengers
 from app.db import make_read, make_transact
 from app.domain.inquiries.operations import resolve_orders, resolve_refunds
 from app.domain.mandates.asking import resolve_mandates
+from app.domain.outbox.operations import send_messages
+from app.domain.outbox.rules import FIELDS_OF
 from app.domain.ports import Ports
 from app.domain.staff.models import Role
 from app.domain.staff.operations import add_staff_member
@@ -33,6 +36,7 @@ from app.payments.registry import build_channels
 from config.agreement_text_files import load_agreement_texts
 from config.bank_layout_files import load_bank_layout
 from config.chart import load_chart
+from config.message_template_files import load_message_templates
 from config.reason_files import load_reasons
 from config.settings import AlipaySettings, BankSettings, Settings, WeChatSettings
 from sandbox.alipay.server import create_gateway as create_alipay
@@ -42,6 +46,8 @@ from tests.conftest import MovableClock
 from tests.sandbox.gateways import START, RunningGateway, running, serving
 
 PASSWORD = "Tongguan-2026"
+TEMPLATES = {topic: f"T-{topic}" for topic in FIELDS_OF}
+"""Every message has a template on both platforms; whether it arrives is for the person."""
 ENROLMENT = {
     "document_kind": "resident_id",
     "document_no": "11010519491231002X",
@@ -102,6 +108,18 @@ class Phone:
         self.pay(order)
         self.town.until_accepted(self.platform, order["order_no"])
         return str(order["order_no"])
+
+    def agree_to_messages(self, *topics: str) -> None:
+        """Agree in the mini-program to messages about these topics."""
+        for topic in topics:
+            self.town.gateways[self.platform].control(
+                "messages/consent", payer=self.payer, template_id=TEMPLATES[topic], count=9
+            )
+
+    def inbox(self) -> list[dict[str, Any]]:
+        """Return the messages that have reached the phone, the last at the end."""
+        gateway = self.town.gateways[self.platform]
+        return list(gateway.control("messages/inbox", payer=self.payer)["messages"])
 
     def state_of(self, order_no: str) -> str:
         return str(self.call("GET", f"deposits/{order_no}")["state"])
@@ -176,6 +194,7 @@ class Town:
         resolve_orders(self.ports)
         resolve_refunds(self.ports)
         resolve_mandates(self.ports)
+        send_messages(self.ports)
 
     def until_accepted(self, platform: str, number: str, *, count: int = 1) -> None:
         """Wait until that many notices of an order were accepted by us."""
@@ -236,6 +255,12 @@ def open_town(engine: Engine, data_dir: Path, *, with_bank: bool = False) -> Ite
             logins=build_logins(settings, now=clock.now),
             agreement_texts=load_agreement_texts(),
             documents=build_documents(settings),
+            messengers=build_messengers(
+                settings,
+                load_templates=load_message_templates,
+                fields_of=FIELDS_OF,
+                now=clock.now,
+            ),
         )
         door["app"] = create_app(settings, ports=ports)
         yield Town(url, ports, clock, gateways, bank)
@@ -259,12 +284,14 @@ def _settings(
                 "mandate_cap_fen_max": 500_000,  # what the sandbox's plan allows
                 "pay_base_url": wechat.url,
                 "api_base_url": wechat.url,
+                "message_templates": TEMPLATES,
             }
         ),
         alipay=AlipaySettings.model_validate(
             {
                 **_fields(issued.alipay, "LIANJIAO_ALIPAY_"),
                 "gateway_url": f"{alipay.url}gateway.do",
+                "message_templates": TEMPLATES,
             }
         ),
         bank=_bank_settings(bank) if bank else None,

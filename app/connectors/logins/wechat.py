@@ -17,7 +17,7 @@ from wechatpy.client import WeChatClient as Sdk
 from app.domain.errors import ChannelTrouble
 from app.domain.ports.logins import LoginRefused
 from app.domain.ports.outcomes import Reason
-from app.platforms.http import GuardedSession, NoVerdict
+from app.platforms.http import GuardedSession, NoVerdict, keep_addresses_out_of_logs
 
 if TYPE_CHECKING:
     from config.settings import WeChatSettings
@@ -126,16 +126,9 @@ class WeChatLogin:
         return error_code, openid, ""
 
 
-def _is_no_debug_of_secret(record: logging.LogRecord) -> bool:
-    return record.levelno >= logging.INFO or "secret=" not in record.getMessage()
-
-
 def _keep_secret_out_of_logs() -> None:
     """urllib3 writes the URL, secret and all, at DEBUG; wechatpy writes whole answers."""
     top = logging.getLogger("wechatpy")
     if top.level < logging.INFO:
         top.setLevel(logging.INFO)
-    for name in ("urllib3.connectionpool", "urllib3.util.retry"):
-        logger = logging.getLogger(name)
-        if _is_no_debug_of_secret not in logger.filters:
-            logger.addFilter(_is_no_debug_of_secret)
+    keep_addresses_out_of_logs("secret=")

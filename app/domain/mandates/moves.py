@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.domain.mandates.models import MANDATE_STATES, Mandate, MandateStateChange, Slot
 from app.domain.mandates.rules import IN_FORCE, SIGNING, UNDECIDED, EndReason, MandateState
+from app.domain.mandates.telling import tell_person
 from app.domain.payment_orders.rules import next_query_at
 from app.domain.ports.mandates import EndedBy
 
@@ -37,7 +38,8 @@ def move(
     """Change the state of a locked mandate, as the table allows, and write the move down.
 
     One that comes into force takes the place of the one that is: that one is over for us in the
-    same transaction, and a job ends it at the channel.
+    same transaction, and a job ends it at the channel. What the person should hear of is stored for
+    them in that transaction too.
     """
     MANDATE_STATES.check(mandate.state, target)
     if target in IN_FORCE and mandate.slot is not Slot.ACTIVE:
@@ -54,6 +56,7 @@ def move(
     if target is MandateState.ENDED:
         mandate.ended_at = at
     write_state_down(session, mandate, before, by=by, because=because, at=at)
+    tell_person(session, mandate, before, at=at)
 
 
 def end(

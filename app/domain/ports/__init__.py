@@ -21,6 +21,7 @@ from app.domain.ports.debits import Announcements, BatchDebits, Debits
 from app.domain.ports.documents import DocumentWriter, NoDocumentWriter
 from app.domain.ports.logins import LoginPlatform
 from app.domain.ports.mandates import Mandates
+from app.domain.ports.messages import MessageSender
 from app.domain.ports.payments import PhonePayments, Refunds
 
 S = TypeVar("S")
@@ -80,6 +81,7 @@ class Ports:
             end the job there when this process was told to stop or another one has taken over.
         agreement_texts: templates of the agreement, by the day from which each is used.
         documents: makes PDF files.
+        messengers: what brings messages to people, by the platform on which they log in.
     """
 
     transact: Transact
@@ -94,3 +96,4 @@ class Ports:
     fence: Callable[[Session], None] = lambda _session: None
     agreement_texts: Mapping[date, str] = field(default_factory=dict)
     documents: DocumentWriter = NoDocumentWriter()
+    messengers: Mapping[str, MessageSender] = field(default_factory=dict)

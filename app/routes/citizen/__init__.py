@@ -7,6 +7,7 @@ from app.routes.citizen import (
     enrolment,
     mandates,
     me,
+    messages,
     refunds,
     session,
 )
@@ -18,6 +19,7 @@ BLUEPRINTS = (
     account.blueprint,
     agreement.blueprint,
     mandates.blueprint,
+    messages.blueprint,
     deposits.blueprint,
     refunds.blueprint,
 )
