@@ -8,6 +8,7 @@ from app.jobs import (
     Daily,
     Every,
     Job,
+    announce_debits,
     apply_callbacks,
     compare_mandates,
     plan_debits,
@@ -50,6 +51,13 @@ JOBS = (
         Every(seconds=30),
         apply_callbacks.run,
         apply_callbacks.due,
+    ),
+    Job(
+        "announce-debits",
+        "向要求预告的渠道预告扣款",
+        Every(seconds=60),
+        announce_debits.run,
+        announce_debits.due,
     ),
     Job(
         "submit-debits",

@@ -67,6 +67,8 @@ def upgrade():
             nullable=True,
         ),
         sa.Column("paid_order_no", sa.String(length=32), nullable=True),
+        sa.Column("announced_from", sa.Date(), nullable=True),
+        sa.Column("announced_until", sa.Date(), nullable=True),
         sa.Column("created_at", Instant(), nullable=False),
         sa.Column("ended_at", Instant(), nullable=True),
         sa.CheckConstraint("amount_fen > 0", name=op.f("ck_debit_instruction_amount_positive")),
@@ -85,6 +87,10 @@ def upgrade():
         sa.CheckConstraint(
             "(state IN ('skipped', 'cancelled')) = (end_reason IS NOT NULL)",
             name=op.f("ck_debit_instruction_end_has_a_reason"),
+        ),
+        sa.CheckConstraint(
+            "(announced_from IS NULL) = (announced_until IS NULL)",
+            name=op.f("ck_debit_instruction_announcement_is_whole"),
         ),
         sa.CheckConstraint(
             "state <> 'missed' OR reason IS NOT NULL",

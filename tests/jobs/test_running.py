@@ -257,6 +257,7 @@ def test_a_dry_run_changes_nothing_and_names_what_the_run_then_does(fund: Fund) 
         "resolve-refunds": {"due": 1},
         "resolve-mandates": {"due": 0},
         "apply-callbacks": {"pending": 0},
+        "announce-debits": {"due": 0},
         "submit-debits": {"due": 0},
         "propose-refunds": {"proposed": 0},
         "plan-debits": {"planned": 1},

@@ -39,6 +39,7 @@ from app.domain.debits.rules import (
     Step,
     decide,
 )
+from app.domain.debits.telling import tell_not_sent
 from app.domain.deposits.rules import digest_request
 from app.domain.mandates.models import Mandate
 from app.domain.mandates.rules import MandateState
@@ -125,7 +126,7 @@ class Claimed:
 
     Attributes:
         steps: how many instructions took which step.
-        waiting: ids of those that wait for a payment by hand, and stay due.
+        waiting: ids of those that wait for a payment by hand or an announcement, and stay due.
     """
 
     attempts: list[Attempt]
@@ -140,6 +141,7 @@ def claim_due(
     now: datetime,
     limit: int,
     new_number: Callable[[str], str],
+    announcing: Collection[str] = (),
     passed_over: Collection[int] = (),
 ) -> Claimed:
     """Take up to `limit` instructions of these channels whose day has come.
@@ -148,6 +150,7 @@ def claim_due(
     refuses a second open one for the same instruction.
 
     Args:
+        announcing: the channels that take announced debits only.
         passed_over: ids of instructions to leave alone in this run.
     """
     today = business_day(now)
@@ -155,7 +158,7 @@ def claim_due(
     rows = session.execute(due).all()
     if not rows:
         return Claimed(attempts=[], steps={}, waiting=[])
-    decided = _decide_all(session, rows, today=today)
+    decided = _decide_all(session, rows, announcing=announcing, today=today)
     _set_aside(session, decided, now=now)
     sending = [
         (row, mandate)
@@ -193,7 +196,7 @@ def _is_due(channels: Collection[str], today: date) -> ColumnElement[bool]:
 
 
 def _decide_all(
-    session: Session, rows: Sequence[Row[Any]], *, today: date
+    session: Session, rows: Sequence[Row[Any]], *, announcing: Collection[str], today: date
 ) -> list[tuple[Row[Any], Decision, Row[Any] | None]]:
     account_ids = sorted({row.account_id for row in rows})
     # As for an order that a person places: two of one person wait for each other, so that both
@@ -239,12 +242,19 @@ def _decide_all(
             paid_by_hand_fen=paid_fen,
             room_fen=None if cap_fen is None else cap_fen - used.get(row.account_id, 0),
             mandate_cap_fen=mandate.cap_fen if mandate else None,
+            announced=row.channel not in announcing or is_announced(row, today),
         )
         decision = decide(row.amount_fen, standing)
         if decision.step is Step.SEND:
             used[row.account_id] = used.get(row.account_id, 0) + row.amount_fen
         decided.append((row, decision, mandate))
     return decided
+
+
+def is_announced(row: Row[Any], day: date) -> bool:
+    """Tell whether an instruction's announcement is good for a day."""
+    begins: date | None = row.announced_from
+    return begins is not None and begins <= day <= row.announced_until
 
 
 def _is_programme_open(session: Session, today: date) -> bool:
@@ -305,6 +315,8 @@ def _set_aside(
             failures.append(Failure(instruction_id=row.id, reason=decision.reason))
     for (target, end_reason), ids in ends.items():
         end(session, ids, target, end_reason, now=now)
+    unsent = [(row, decision.end_reason) for row, decision, _ in decided if decision.end_reason]
+    tell_not_sent(session, unsent, at=now)
     if failures:
         fail(session, failures, now=now)
 

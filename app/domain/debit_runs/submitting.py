@@ -86,6 +86,7 @@ def _claim(session: Session, *, ports: Ports, passed_over: Sequence[int]) -> Cla
         now=ports.now(),
         limit=GROUP,
         new_number=ports.new_number,
+        announcing=ports.channels.announcing,
         passed_over=passed_over,
     )
 

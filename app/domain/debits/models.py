@@ -81,6 +81,9 @@ class DebitInstruction(Base):
     end_reason: Mapped[EndReason | None] = mapped_column(enum_column(EndReason))
     paid_order_no: Mapped[str | None] = mapped_column(String(32), unique=True)
     """The order that fulfilled it."""
+    announced_from: Mapped[date | None] = mapped_column(Date)
+    """First day on which a channel that wants announcements (预扣费通知) takes it; NULL before."""
+    announced_until: Mapped[date | None] = mapped_column(Date)
     created_at: Mapped[datetime] = mapped_column(Instant)
     """When it was planned, and the person told."""
     ended_at: Mapped[datetime | None] = mapped_column(Instant)
@@ -100,6 +103,9 @@ class DebitInstruction(Base):
         CheckConstraint(
             "(state IN ('skipped', 'cancelled')) = (end_reason IS NOT NULL)",
             name="end_has_a_reason",
+        ),
+        CheckConstraint(
+            "(announced_from IS NULL) = (announced_until IS NULL)", name="announcement_is_whole"
         ),
         CheckConstraint("state <> 'missed' OR reason IS NOT NULL", name="missed_for_a_reason"),
         Index("ix_debit_instruction_due", "state", "next_attempt_on"),

@@ -18,6 +18,7 @@ from app.domain.breaks.operations import open_break
 from app.domain.calendar import business_day
 from app.domain.debits.models import INSTRUCTION_STATES, DebitInstruction
 from app.domain.debits.rules import EndReason, InstructionState, next_attempt_on
+from app.domain.debits.telling import tell_failed, tell_paid, tell_suspended
 from app.domain.mandates.models import Mandate
 from app.domain.mandates.rules import MandateState
 from app.domain.policy.queries import Policy
@@ -93,6 +94,8 @@ def fulfil(session: Session, paid: Sequence[Fulfilment], *, now: datetime) -> No
             fulfilled[one.instruction_id] = one.order_no
     if fulfilled:
         _succeed(session, fulfilled, now=now)
+        told = [(instructions[key], order_no) for key, order_no in fulfilled.items()]
+        tell_paid(session, told, at=now)
     if made_up:
         end(session, made_up, InstructionState.SKIPPED, EndReason.PAID_BY_HAND, now=now)
 
@@ -125,6 +128,7 @@ def fail(session: Session, failures: Sequence[Failure], *, now: datetime) -> Non
             calendar=calendar,
         )
         _put_off_or_miss(session, row, failure, attempts, first_on, next_on, now=now)
+        tell_failed(session, row, failure.reason, attempts=attempts, next_on=next_on, at=now)
         if next_on is None and failure.reason is not Reason.OUR_FAULT:
             missed.append(row)
         if failure.mandate_id is not None and failure.reason in _SAYS_SOMETHING_OF_THE_MANDATE:
@@ -231,4 +235,6 @@ def _suspend_if_too_many(session: Session, row: Row[Any], *, most: int, now: dat
         for state, reason in last
     )
     if len(last) == most and all_missed:
-        suspend_for_missed(session, row.agreement_id, periods=most, at=now)
+        suspended = suspend_for_missed(session, row.agreement_id, periods=most, at=now)
+        if suspended:
+            tell_suspended(session, row, periods=most, at=now)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import partial
@@ -22,6 +22,7 @@ from app.domain.base import table_of
 from app.domain.calendar import business_day
 from app.domain.debits.models import DebitInstruction
 from app.domain.debits.rules import LOOK_BACK, InstructionState, first_attempt_on, retry_until
+from app.domain.debits.telling import tell_planned
 from app.domain.periods import Period
 from app.domain.policy.queries import Policy
 from app.domain.ports import Ports
@@ -40,6 +41,8 @@ class _Rules:
     today: date
     on: date
     notice_days: int
+    lead_days: Mapping[str, int]
+    """By channel, how long before its debit an announcement must have been sent."""
     bank_day_channels: Sequence[str]
     calendar: BankCalendar
 
@@ -63,7 +66,7 @@ def plan_debits(ports: Ports, *, on: date) -> dict[str, int]:
 
 def count_plannable(session: Session, *, on: date, now: datetime) -> int:
     """Return how many instructions `plan_debits` would make."""
-    rules = _read_rules(session, on=on, now=now)
+    rules = _read_rules(session, on=on, now=now, lead_days={})
     count, after_id = 0, 0
     while page := _read_page(session, after_id=after_id):
         count += len(_due_on_page(session, page, rules=rules, now=now))
@@ -79,20 +82,29 @@ def _plan_page(
     if not page:
         return None, 0
     now = ports.now()
-    rows = _due_on_page(session, page, rules=_read_rules(session, on=on, now=now), now=now)
+    lead_days = {
+        name: channel.notice_window.latest_days
+        for name, channel in ports.channels.announcing.items()
+    }
+    rules = _read_rules(session, on=on, now=now, lead_days=lead_days)
+    rows = _due_on_page(session, page, rules=rules, now=now)
     if rows:
         # Two that plan at once: the second one's key is refused, and it looks again.
         session.execute(_INSERT, rows)
+        tell_planned(session, rows, at=now)
     return page[-1].id, len(rows)
 
 
-def _read_rules(session: Session, *, on: date, now: datetime) -> _Rules:
+def _read_rules(
+    session: Session, *, on: date, now: datetime, lead_days: Mapping[str, int]
+) -> _Rules:
     today = business_day(now)
     figures = Policy.on(session, today).debit
     return _Rules(
         today=today,
         on=min(on, today),
         notice_days=figures.notice_days,
+        lead_days=lead_days,
         bank_day_channels=figures.bank_day_channels,
         calendar=read_bank_calendar(session, on=today),
     )
@@ -163,7 +175,7 @@ def _row(agreement: Row[Any], due: Due, *, rules: _Rules, now: datetime) -> dict
     sent_on = first_attempt_on(
         due,
         planned_on=rules.today,
-        notice_days=rules.notice_days,
+        notice_days=max(rules.notice_days, rules.lead_days.get(due.channel, 0)),
         on_bank_days=due.channel in rules.bank_day_channels,
         calendar=rules.calendar,
     )

@@ -55,7 +55,7 @@ class Step(StrEnum):
 
     SEND = "send"
     WAIT = "wait"
-    """A payment by hand for it is open: look again later."""
+    """A payment by hand for it is open, or it is not announced yet: look again later."""
     SKIP = "skip"
     CANCEL = "cancel"
     FAIL = "fail"
@@ -70,6 +70,7 @@ class Standing:
         paid_by_hand_fen: credited for the period's months by hand, less refunds.
         room_fen: what the yearly cap leaves; None while the cap is not published.
         mandate_cap_fen: the most that one debit may take; None without a mandate that may debit.
+        announced: the channel wants no announcement, or has one that is good for today.
     """
 
     agreement_ended: bool
@@ -79,6 +80,7 @@ class Standing:
     paid_by_hand_fen: int
     room_fen: int | None
     mandate_cap_fen: int | None
+    announced: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +119,7 @@ def decide(amount_fen: int, standing: Standing) -> Decision:
         return Decision(step=Step.FAIL, reason=Reason.NO_MANDATE)
     if amount_fen > standing.mandate_cap_fen:
         return Decision(step=Step.FAIL, reason=Reason.AMOUNT_LIMIT)
-    return SEND
+    return SEND if standing.announced else Decision(step=Step.WAIT)
 
 
 def first_attempt_on(

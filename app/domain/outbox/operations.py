@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -60,6 +60,21 @@ _SILENT = {MessageReason.NO_ANSWER, MessageReason.BAD_ANSWER, MessageReason.BUSY
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """What a person is told.
+
+    Attributes:
+        event_key: which event it is, the same however often that is met; 100 characters at most.
+        fields: texts as the person reads them, by the names in `rules.WORDINGS`; no personal data.
+    """
+
+    account_id: int
+    topic: MessageTopic
+    event_key: str
+    fields: Mapping[str, str]
+
+
 def enqueue(
     session: Session,
     *,
@@ -69,36 +84,46 @@ def enqueue(
     fields: Mapping[str, str],
     at: datetime,
 ) -> None:
-    """Store a message in the transaction of its event; one statement, no network.
+    """Store one message as `enqueue_all` does."""
+    message = Message(account_id=account_id, topic=topic, event_key=event_key, fields=fields)
+    enqueue_all(session, [message], at=at)
 
-    Nothing if the event was told before. A message that cannot be one, for a mistake of ours, is
-    logged and left out: it must not undo the event.
+
+def enqueue_all(session: Session, messages: Sequence[Message], *, at: datetime) -> None:
+    """Store messages in the transaction of their events; one statement, no network.
+
+    Nothing for an event that was told before. A message that cannot be one, for a mistake of ours,
+    is logged and left out: it must not undo the event.
 
     Args:
-        event_key: which event it is, the same however often that is met; 100 characters at most.
-        fields: texts as the person reads them, by the names in `rules.WORDINGS`; no personal data.
         at: when it happened, UTC.
     """
-    wrong = misfit(topic, fields)
-    if not wrong and not 0 < len(event_key) <= EVENT_KEY_LENGTH:
+    rows = [_row(message, at=at) for message in messages if _is_fit(message)]
+    if rows:
+        session.execute(_STORE, rows)
+
+
+def _is_fit(message: Message) -> bool:
+    wrong = misfit(message.topic, message.fields)
+    if not wrong and not 0 < len(message.event_key) <= EVENT_KEY_LENGTH:
         wrong = "event key of no fit length"
     if wrong:
-        log.error("message not stored", extra={"topic": topic.value, "flaw": wrong})
-        return
-    session.execute(
-        _STORE,
-        {
-            "account_id": account_id,
-            "event_key": event_key,
-            "topic": topic,
-            "fields": {name: value[:FIELD_LENGTH] for name, value in fields.items() if value},
-            "created_at": at,
-            "state": MessageState.WAITING,
-            "attempts": 0,
-            "next_attempt_at": at,
-            "refused_by": [],
-        },
-    )
+        log.error("message not stored", extra={"topic": message.topic.value, "flaw": wrong})
+    return not wrong
+
+
+def _row(message: Message, *, at: datetime) -> dict[str, Any]:
+    return {
+        "account_id": message.account_id,
+        "event_key": message.event_key,
+        "topic": message.topic,
+        "fields": {name: value[:FIELD_LENGTH] for name, value in message.fields.items() if value},
+        "created_at": at,
+        "state": MessageState.WAITING,
+        "attempts": 0,
+        "next_attempt_at": at,
+        "refused_by": [],
+    }
 
 
 def send_messages(ports: Ports, *, limit: int = PAGE) -> dict[str, int]:

@@ -86,7 +86,7 @@ WORDINGS: Mapping[MessageTopic, Wording] = {
     ),
     MessageTopic.DEBIT_MISSED: Wording(
         title="本期未缴存",
-        sentences=("{period}缴存款多次扣款未成功，本期不再扣款。", "{how_to_pay}。"),
+        sentences=("{period}缴存款扣款未成功（{reason}），本期不再扣款。", "{how_to_pay}。"),
     ),
     MessageTopic.AGREEMENT_SUSPENDED: Wording(
         title="缴存协议已暂停",
