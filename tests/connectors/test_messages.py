@@ -441,7 +441,11 @@ def test_what_is_too_long_for_its_key_is_cut(wire: Wire) -> None:
         fields={"reason": "因" * 21, "next_try": "期" * 20},
     )
     data = json.loads(wire.seen[1].body)["data"]
-    assert data == {"thing1": {"value": "因" * 19 + "…"}, "thing2": {"value": "期" * 20}}
+    assert data == {
+        "thing1": {"value": "无"},
+        "thing2": {"value": "因" * 19 + "…"},
+        "thing3": {"value": "期" * 20},
+    }
 
 
 # Templates as data
