@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from app.domain.ports import Channels
 from app.payments.alipay.channel import AlipayPay
+from app.payments.alipay.debits import AlipayDebits
 from app.payments.bank.channel import BankGateway
 from app.payments.bank.files.batches import BankFiles
 from app.payments.reasons import ReasonTable
@@ -46,12 +47,15 @@ def build_channels(
     }
     # An installation may have no bank.
     banks = {"bank": build("bank", BankGateway)} if settings.bank is not None else {}
+    debits: dict[str, AlipayDebits | BankGateway] = {**banks}
+    if settings.alipay.debit_product:
+        debits["alipay"] = build("alipay", AlipayDebits)
     return Channels(
         paying=wallets,
         refunding={**wallets, **banks},
         calling_back={**wallets, **banks},
-        mandating=banks,
-        debiting=banks,
+        mandating=debits,
+        debiting=debits,
         batching=_build_files(settings, load_reasons=load_reasons, load_layout=load_layout),
     )
 
