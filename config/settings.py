@@ -105,6 +105,27 @@ class AlipaySettings(BaseSettings):
     )
     gateway_url: str = "https://openapi.alipay.com/gateway.do"
     message_templates: MessageTemplates = Field(default_factory=dict)
+    debit_product: Literal["", "merchant_deduct", "cycle_pay"] = Field(
+        default="",
+        description="商家扣款 or 周期扣款, as Alipay has granted; empty: no debits through Alipay",
+    )
+    sign_scene: str = Field(default="", description="the product's sign_scene, by the contract")
+    mandate_cap_fen_max: int | None = Field(
+        default=None, gt=0, description="the most for one debit that the contract allows"
+    )
+
+    @model_validator(mode="after")
+    def _check_debits(self) -> Self:
+        if not self.debit_product:
+            return self
+        if self.sign_scene in ("", "DEFAULT|DEFAULT"):
+            raise ValueError("debits need a sign_scene of their own")
+        if self.debit_product == "merchant_deduct" and self.mandate_cap_fen_max is None:
+            raise ValueError("merchant_deduct needs mandate_cap_fen_max")
+        if self.op_app_id not in ("", self.app_id):
+            # A person's open_id is another one in each application: nobody could tell who signed.
+            raise ValueError("debits need op_app_id to be the application itself")
+        return self
 
 
 class BankSettings(BaseSettings):

@@ -119,6 +119,8 @@ def open_house(
         gateway.control("clock", advance_seconds=offset_seconds)
     # What the product got API v3 for: debits under this plan are announced.
     house.wechat.control("plans/change", mode="PRE_NOTICE")
+    # 应用网关: what a centre enters in Alipay's console.
+    house.alipay.control("merchant/address", url=f"{house.api.url}/callbacks/alipay/gateway")
     screen.fact(f"业务系统与定时任务已启动：{house.api.url}")
     screen.fact(f"业务时间从 {BEGINS_AT:%Y-%m-%d %H:%M} 开始")
     return house

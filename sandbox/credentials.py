@@ -36,6 +36,14 @@ BANK_SFTP_CLIENT_KEY = "bank-sftp-client"
 BANK_SFTP_HOST_KEY = "bank-sftp-host"
 """The keys of SSH: the private one under this name, the public one with `.pub` after it."""
 
+ALIPAY_WITHHOLDING_LIMIT_FEN = 500_000
+"""The most for one debit that the contract for 商家扣款 allows."""
+
+_ALIPAY_CONTRACT = {
+    "LIANJIAO_ALIPAY_DEBIT_PRODUCT": "merchant_deduct",
+    "LIANJIAO_ALIPAY_SIGN_SCENE": "INDUSTRY|SOCIAL_SECURITY",
+    "LIANJIAO_ALIPAY_MANDATE_CAP_FEN_MAX": str(ALIPAY_WITHHOLDING_LIMIT_FEN),
+}
 _WECHAT_PAIRS = (
     (WECHAT_MERCHANT_PRIVATE_KEY, WECHAT_MERCHANT_PUBLIC_KEY),
     (WECHAT_PLATFORM_PRIVATE_KEY, WECHAT_PLATFORM_PUBLIC_KEY),
@@ -64,8 +72,8 @@ class Credentials:
 def issue_credentials(data_dir: Path) -> Credentials:
     """Return the credentials kept in `data_dir`, made if there are none yet.
 
-    All gateways may start at once: whoever comes second finds what the first has made. A channel
-    or a number of WeChat's that the file does not know yet is added to it.
+    All gateways may start at once: whoever comes second finds what the first has made. A channel,
+    a number of WeChat's or a term of Alipay's contract that the file does not know yet is added.
     """
     data_dir = data_dir.resolve()
     data_dir.mkdir(parents=True, exist_ok=True)
@@ -81,6 +89,7 @@ def issue_credentials(data_dir: Path) -> Credentials:
         if "alipay" not in issued:
             _issue_pairs(data_dir, _ALIPAY_PAIRS)
             issued["alipay"] = _issue_alipay(data_dir)
+        issued["alipay"] = {**_ALIPAY_CONTRACT, **issued["alipay"]}
         if "bank" not in issued:
             _issue_pairs(data_dir, _BANK_PAIRS)
             _issue_ssh_keys(data_dir)

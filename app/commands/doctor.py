@@ -14,9 +14,12 @@ from flask.cli import with_appcontext
 from sqlalchemy import text
 
 from app.commands import current_ports
+from app.domain.agreements.rules import DebitChannel
+from app.domain.agreements.wording import CHANNEL_TEXTS
 from app.domain.bank_calendar.queries import list_years
 from app.domain.bank_calendar.rules import covered_through
 from app.domain.calendar import business_day
+from app.domain.money import format_yuan
 from app.domain.policy.queries import Policy
 from app.domain.ports import Ports
 from app.domain.ports.debits import DebitNotice
@@ -55,7 +58,7 @@ def doctor() -> None:
     failed = False
     checks = (
         *(_settings, _keys, _certificates, _database, _policy, _calendar, _scheduler),
-        *(_wechat_v3, _bank),
+        *(_mandates, _wechat_v3, _bank),
     )
     for check in checks:
         for finding in check(settings):
@@ -196,6 +199,27 @@ def _wechat_v3(_settings: Settings) -> Iterator[Finding]:
         "" if ok else f"{found.reason.value} {found.raw_code}，请检查证书序列号、公钥 ID 与密钥"
     )
     yield Finding(subject, ok, advice)
+
+
+def _mandates(_settings: Settings) -> Iterator[Finding]:
+    """Compare what each channel may debit at once with the smallest deposit of a month."""
+    ports = current_ports()
+    today = business_day(ports.now())
+    minimum_fen, _ = _try(
+        lambda: ports.read(lambda session: Policy.on(session, today).deposit.monthly_minimum_fen)
+    )
+    if not isinstance(minimum_fen, int):
+        return
+    for name, channel in sorted(ports.channels.mandating.items()):
+        cap_fen = channel.limits.cap_fen_max
+        if cap_fen is None:
+            continue
+        ok = cap_fen >= minimum_fen
+        yield Finding(
+            f"{CHANNEL_TEXTS[DebitChannel(name)]}单笔扣款上限 {format_yuan(cap_fen)} 元",
+            ok,
+            "" if ok else f"低于月最低缴存额 {format_yuan(minimum_fen)} 元，无人能够签约",
+        )
 
 
 def _bank(_settings: Settings) -> Iterator[Finding]:

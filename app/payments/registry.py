@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from app.domain.ports import Channels
 from app.payments.alipay.channel import AlipayPay
+from app.payments.alipay.debits import AlipayDebits
 from app.payments.bank.channel import BankGateway
 from app.payments.bank.files.batches import BankFiles
 from app.payments.reasons import ReasonTable
@@ -48,12 +49,14 @@ def build_channels(
     }
     # An installation may have no bank.
     banks = {"bank": build("bank", BankGateway)} if settings.bank is not None else {}
-    debits: dict[str, BankGateway | WeChatDebits] = {**banks}
+    debits: dict[str, AlipayDebits | BankGateway | WeChatDebits] = {**banks}
     announcing: dict[str, WeChatAnnouncements] = {}
     if settings.wechat.plan_id:
         debits["wechat"] = build("wechat", WeChatDebits)
         if settings.wechat.has_v3:
             announcing["wechat"] = build("wechat", WeChatAnnouncements)
+    if settings.alipay.debit_product:
+        debits["alipay"] = build("alipay", AlipayDebits)
     return Channels(
         paying=wallets,
         refunding={**wallets, **banks},

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 
 from sandbox.clock import SHANGHAI, Clock
+from sandbox.credentials import ALIPAY_WITHHOLDING_LIMIT_FEN
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS payer (
@@ -120,10 +121,16 @@ class Rules:
     """How far a request's timestamp may be off; None: any well-formed one will do."""
     cycle_limit_fen: int = 100_00
     """The most that one debit of 周期扣款 may take."""
+    cycle_day_limit_fen: int = 1_000_00
+    cycle_month_limit_fen: int = 30_000_00
+    """The most that all debits of 周期扣款 may take from one person in a day and in a month."""
     cycle_window_days: int = 5
     """How many days before its due day a debit of 周期扣款 may be taken."""
-    withholding_limit_fen: int = 500_000
+    withholding_limit_fen: int = ALIPAY_WITHHOLDING_LIMIT_FEN
     """The most that one debit of 商家扣款 may take."""
+    shows_expired: bool = True
+    """Whether a query still finds an agreement that has run out, as STOP; the documents leave it
+    open. One that was ended is never found."""
     signs_refusals: bool = True
     """Whether refusals at the door are signed; that of an unknown application never is."""
     plain_answers: bool = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from datetime import date, timedelta
 from urllib.parse import unquote
 
@@ -46,7 +46,7 @@ class Agreements:
         self._rules = rules
         self._door = door
         self._announce = announce
-        self._application_url = ""
+        self.application_url = ""
 
     def sign(self, given: Mapping[str, object]) -> Mapping[str, object]:
         """Control call: a person opens what my.paySignCenter was given, and signs or goes back.
@@ -84,6 +84,9 @@ class Agreements:
             raise Refused("没有这个用户")
         if find_agreement(books, "external_agreement_no", number) is not None:
             raise Refused("该商家协议号已签约，请勿重复签约")
+        scene = read_text(content, "sign_scene", 64, required=True)
+        if scene == "DEFAULT|DEFAULT":
+            raise invalid("传了 external_agreement_no 时 sign_scene 不能为 DEFAULT|DEFAULT")
         access = content.get("access_params")
         if not isinstance(access, dict) or not access.get("channel"):
             raise invalid("缺少 access_params.channel")
@@ -97,7 +100,7 @@ class Agreements:
                 number,
                 payer,
                 product,
-                read_text(content, "sign_scene", 64, required=True),
+                scene,
                 read_notify_url(call.fields),
                 call.charset,
                 *rule,
@@ -108,7 +111,7 @@ class Agreements:
         signed = find_agreement(books, "agreement_no", agreement_no)
         if signed is None:
             raise LookupError(agreement_no)
-        self._announce(books, signed, signed["notify_url"] or self._application_url)
+        self._announce(books, signed, signed["notify_url"] or self.application_url)
         return agreement_no
 
     def _read_rule(self, content: Content) -> tuple[str, int, str, int, int | None, int | None]:
@@ -135,7 +138,8 @@ class Agreements:
     def query(self, call: Call) -> dict[str, object]:
         """`alipay.user.agreement.query`."""
         with self._books.transaction() as books:
-            agreement = self._read(books, call.content)
+            found = {"NORMAL", "STOP"} if self._rules.shows_expired else {"NORMAL"}
+            agreement = self._read(books, call.content, found)
         answer: dict[str, object] = {
             "agreement_no": agreement["agreement_no"],
             "external_agreement_no": agreement["external_agreement_no"],
@@ -156,7 +160,7 @@ class Agreements:
         """`alipay.user.agreement.unsign`: the merchant ends it."""
         with self._books.transaction() as books:
             agreement = self._read(books, call.content)
-            self._end(books, agreement, read_notify_url(call.fields) or self._application_url)
+            self._end(books, agreement, read_notify_url(call.fields) or self.application_url)
         return {}
 
     def modify(self, call: Call) -> dict[str, object]:
@@ -178,8 +182,10 @@ class Agreements:
             )
         return {"agreement_no": number, "deduct_time": day.isoformat()}
 
-    def _read(self, books: sqlite3.Connection, content: Content) -> sqlite3.Row:
-        """Return the agreement in force that is asked for."""
+    def _read(
+        self, books: sqlite3.Connection, content: Content, states: Set[str] = frozenset({"NORMAL"})
+    ) -> sqlite3.Row:
+        """Return the agreement that is asked for, if it stands in one of these states."""
         number = read_text(content, "agreement_no", 64)
         if number:
             found = find_agreement(books, "agreement_no", number)
@@ -189,7 +195,7 @@ class Agreements:
             found = find_agreement(books, "external_agreement_no", number)
             if found is not None and (found["product"], found["sign_scene"]) != (product, scene):
                 found = None
-        if found is None or found["state"] != "NORMAL":
+        if found is None or found["state"] not in states:
             raise Refusal("USER_AGREEMENT_NOT_EXIST", "用户协议不存在")
         return found
 
@@ -222,7 +228,7 @@ class Agreements:
             if agreement is None or agreement["state"] != "NORMAL":
                 raise Refused("没有这份生效的协议")
             if by == "user":
-                self._end(books, agreement, self._application_url)
+                self._end(books, agreement, self.application_url)
                 return {}
             books.execute(
                 "UPDATE agreement SET expires_at = ? WHERE agreement_no = ?",
@@ -233,7 +239,7 @@ class Agreements:
 
     def set_application_url(self, given: Mapping[str, object]) -> Mapping[str, object]:
         """Control call: the address of the application (应用网关) that the back office knows."""
-        self._application_url = read_given(given, "url")
+        self.application_url = read_given(given, "url")
         return {}
 
 

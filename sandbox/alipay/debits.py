@@ -113,6 +113,7 @@ class Debits:
             raise Refusal("ACQ.AGREEMENT_NOT_EXIST", "用户协议不存在")
         if agreement["product"] == CYCLE:
             self._check_rule(books, agreement, amount_fen)
+            self._check_person(books, agreement["open_id"], amount_fen)
         elif amount_fen > self._rules.withholding_limit_fen:
             raise Refusal("ACQ.BUYER_PAYMENT_AMOUNT_DAY_LIMIT_ERROR", "买家付款日限额超限")
         wallet = books.execute(
@@ -140,6 +141,22 @@ class Debits:
             raise Refusal("ACQ.CYCLE_PAY_TOTAL_FEE_EXCEED", "周期扣款总金额超过限制")
         if most is not None and taken["times"] >= most:
             raise Refusal("ACQ.CYCLE_PAY_TOTAL_TIMES_EXCEED", "周期扣款总次数超过限制")
+
+    def _check_person(self, books: sqlite3.Connection, open_id: str, amount_fen: int) -> None:
+        """Check what 周期扣款 may take from one person in all, in this day and in this month."""
+        midnight = beijing(seconds_now(self._clock)).replace(hour=0, minute=0, second=0)
+        for since, limit_fen, word in (
+            (midnight, self._rules.cycle_day_limit_fen, "DAY"),
+            (midnight.replace(day=1), self._rules.cycle_month_limit_fen, "MONTH"),
+        ):
+            taken = books.execute(
+                "SELECT COALESCE(SUM(amount_fen), 0) AS fen FROM trade JOIN debit USING (trade_no)"
+                " JOIN agreement USING (agreement_no)"
+                " WHERE trade.open_id = ? AND product = ? AND paid_at >= ?",
+                (open_id, CYCLE, int(since.timestamp())),
+            ).fetchone()
+            if taken["fen"] + amount_fen > limit_fen:
+                raise Refusal(f"ACQ.BUYER_PAYMENT_AMOUNT_{word}_LIMIT_ERROR", "买家付款限额超限")
 
     def _answer(self, books: sqlite3.Connection, trade: sqlite3.Row) -> dict[str, object]:
         payer = books.execute(

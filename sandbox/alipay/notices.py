@@ -1,4 +1,4 @@
-"""通知 Notices of trades as the platform writes them, and as a forger would.
+"""通知 Notices of trades and agreements as the platform writes them, and as a forger would.
 
 A refund's notice has the same type and, for a part, the same state as a payment's; only
 `refund_fee`, `gmt_refund` and `out_biz_no` tell them apart.
@@ -20,6 +20,8 @@ from sandbox.alipay.signing import notice_text
 from sandbox.keys import sign
 
 RETRY_SECONDS = (240, 600, 600, 3600, 7200, 21600, 54000)
+
+SIGNED, ENDED = "dut_user_sign", "dut_user_unsign"
 
 DEFECTS = frozenset(
     {
@@ -107,10 +109,23 @@ def agreement_notice(
     books: sqlite3.Connection, agreement: sqlite3.Row, merchant: Merchant, now: int
 ) -> bytes:
     """Return the notice of an agreement signed or ended."""
-    is_signed = agreement["state"] == "NORMAL"
+    fields = _of_agreement(
+        books, agreement, merchant, now, is_signed=agreement["state"] == "NORMAL"
+    )
+    return _form({**fields, "sign": _sign(fields, merchant.gateway_key)})
+
+
+def _of_agreement(
+    books: sqlite3.Connection,
+    agreement: sqlite3.Row,
+    merchant: Merchant,
+    now: int,
+    *,
+    is_signed: bool,
+) -> dict[str, str]:
     fields = {
         "notify_time": spaced(now),
-        "notify_type": "dut_user_sign" if is_signed else "dut_user_unsign",
+        "notify_type": SIGNED if is_signed else ENDED,
         "notify_id": new_notify_id(books, now),
         "app_id": merchant.app_id,
         "auth_app_id": merchant.app_id,
@@ -122,14 +137,16 @@ def agreement_notice(
         "alipay_open_id": agreement["open_id"],
         "personal_product_code": agreement["product"],
         "sign_scene": agreement["sign_scene"],
-        "status": agreement["state"],
+        "status": "NORMAL" if is_signed else "UNSIGN",
     }
     if is_signed:
         fields["sign_time"] = fields["valid_time"] = spaced(agreement["signed_at"])
         fields["invalid_time"] = spaced(agreement["expires_at"])
     else:
-        fields["unsign_time"] = spaced(agreement["ended_at"])
-    return _form({**fields, "sign": _sign(fields, merchant.gateway_key)})
+        fields["unsign_time"] = spaced(
+            now if agreement["ended_at"] is None else agreement["ended_at"]
+        )
+    return fields
 
 
 def forged_payment(
@@ -146,13 +163,46 @@ def forged_payment(
     Raises:
         ValueError: no such defect.
     """
+    fields = _unsigned(books, trade, merchant, now, "TRADE_SUCCESS")
+    dearer = {"total_amount": yuan(trade["amount_fen"] + 1)}
+    return _forged(fields, merchant, defect=defect, changes=changes, tampering=dearer)
+
+
+def forged_agreement(
+    books: sqlite3.Connection,
+    agreement: sqlite3.Row,
+    merchant: Merchant,
+    now: int,
+    *,
+    defect: str,
+    changes: Mapping[str, str],
+) -> bytes:
+    """Return a notice with one defect: of an end, or of a signing if `changes` say so.
+
+    Raises:
+        ValueError: no such defect; a notice of an agreement does not name the seller.
+    """
+    if defect == "other_merchant":
+        raise ValueError("签约通知中没有 seller_id")
+    is_signed = changes.get("notify_type") == SIGNED
+    fields = _of_agreement(books, agreement, merchant, now, is_signed=is_signed)
+    other = {"external_agreement_no": agreement["external_agreement_no"][::-1]}
+    return _forged(fields, merchant, defect=defect, changes=changes, tampering=other)
+
+
+def _forged(
+    fields: dict[str, str],
+    merchant: Merchant,
+    *,
+    defect: str,
+    changes: Mapping[str, str],
+    tampering: Mapping[str, str],
+) -> bytes:
     if defect not in DEFECTS:
         raise ValueError(f"没有这种伪造：{defect}")
-    fields = _unsigned(books, trade, merchant, now, "TRADE_SUCCESS")
     if defect == "tampered_after_signing":
         signature = _sign(fields, merchant.gateway_key)
-        tampering = changes or {"total_amount": yuan(trade["amount_fen"] + 1)}
-        return _form({**fields, **tampering, "sign": signature})
+        return _form({**fields, **(changes or tampering), "sign": signature})
     fields.update(changes)
     if defect == "other_merchant":
         fields["seller_id"] = str(int(merchant.seller_id) + 1)

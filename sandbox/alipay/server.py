@@ -17,7 +17,7 @@ from sandbox.alipay.accounts import (
     seconds_now,
     seller_balance,
 )
-from sandbox.alipay.agreements import Agreements
+from sandbox.alipay.agreements import Agreements, find_agreement
 from sandbox.alipay.answers import Answers
 from sandbox.alipay.bills import Bills
 from sandbox.alipay.checks import MESSAGES, DoorRefusal, Refusal
@@ -220,15 +220,35 @@ class AlipayGateway:
             return books_view(books, self._trades)
 
     def forge(self, out_trade_no: str, defect: str, fields: Mapping[str, str]) -> Parcel:
+        now = seconds_now(self.clock)
         with self._books.transaction() as books:
             trade = find_trade(books, "out_trade_no", out_trade_no)
-            if trade is None or not trade["notify_url"]:
-                raise Refused("没有这笔交易，或它没有 notify_url")
-            now = seconds_now(self.clock)
+            if trade is None:
+                return self._forge_agreement(books, out_trade_no, defect, fields)
+            if not trade["notify_url"]:
+                raise Refused("这笔交易没有 notify_url")
             body = notices.forged_payment(
                 books, trade, self._merchant, now, defect=defect, changes=fields
             )
         return Parcel(trade["notify_url"], body, notices.content_type(trade))
+
+    def _forge_agreement(
+        self, books: sqlite3.Connection, number: str, defect: str, fields: Mapping[str, str]
+    ) -> Parcel:
+        """Return a forged notice; as a true one, an end goes to the application's address."""
+        agreement = find_agreement(books, "agreement_no", number)
+        agreement = agreement or find_agreement(books, "external_agreement_no", number)
+        if agreement is None:
+            raise Refused("没有这笔交易，也没有这份协议")
+        body = notices.forged_agreement(
+            books, agreement, self._merchant, seconds_now(self.clock), defect=defect, changes=fields
+        )
+        url = agreement["notify_url"]
+        if fields.get("notify_type") != notices.SIGNED:
+            url = self._agreements.application_url or url
+        if not url:
+            raise Refused("这份协议没有 notify_url")
+        return Parcel(url, body, notices.content_type(agreement))
 
     def finish_refund(self, out_refund_no: str, state: str) -> None:
         self._refunds.finish(out_refund_no, success=state == "success")

@@ -15,6 +15,7 @@ from app.domain.bank_calendar.models import CalendarDay
 from app.domain.base import table_of
 from app.domain.ports import Channels, Ports
 from app.domain.ports.debits import AnswerList, DebitNotice, FileServerTrouble, NoticeWindow
+from app.domain.ports.mandates import MandateLimits
 from app.domain.ports.outcomes import Outcome, OutcomeKind, Reason
 from app.domain.scheduling.models import SchedulerLease
 from app.domain.scheduling.operations import release_lease, take_lease
@@ -80,6 +81,34 @@ def test_a_bank_is_asked_for_a_debit_that_nobody_made(ports: Ports, reason: Reas
 
     assert (ok, subject) == (reason is Reason.NOT_FOUND, "银行网关可连接，签名互认")
     assert findings(ports, doctor._bank) == []
+
+
+@pytest.mark.parametrize(
+    ("cap_fen_max", "expected"),
+    [
+        (None, []),
+        (500_000, [(True, "支付宝单笔扣款上限 5,000.00 元", "")]),
+        (12_150, [(True, "支付宝单笔扣款上限 121.50 元", "")]),
+        (
+            10_000,
+            [
+                (
+                    False,
+                    "支付宝单笔扣款上限 100.00 元",
+                    "低于月最低缴存额 121.50 元，无人能够签约",
+                )
+            ],
+        ),
+    ],
+)
+def test_a_channel_that_may_debit_less_than_a_month_needs_is_a_failure(
+    ports: Ports, cap_fen_max: int | None, expected: list[tuple[bool, str, str]]
+) -> None:
+    limits = MandateLimits(cap_fen_max=cap_fen_max, cycles=frozenset(), needs_card=False)
+    mandating = {"alipay": SimpleNamespace(limits=limits)}
+    offered = replace(ports, channels=Channels(mandating=mandating))
+
+    assert findings(offered, doctor._mandates) == expected
 
 
 @pytest.mark.parametrize("is_there", [True, False])

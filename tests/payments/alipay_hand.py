@@ -11,7 +11,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode
@@ -28,8 +28,11 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
+from app.domain.ports.debits import DebitRequest
+from app.domain.ports.mandates import Cycle, MandateRequest
 from app.domain.ports.payments import PaymentRequest, RefundRequest
 from app.payments.alipay.channel import AlipayPay
+from app.payments.alipay.debits import AlipayDebits
 from app.payments.reasons import ReasonTable
 from config.reason_files import load_reasons
 from config.settings import AlipaySettings
@@ -43,6 +46,9 @@ OPEN_ID = "074a1CcTG1LelxKe4xQC0zgNdId0nxi95b5lsNpazWYoCo5"
 ORDER = "D" + "0" * 30 + "1"
 REFUND = "R" + "0" * 30 + "1"
 TRADE = "2026112422001400000000000001"
+MANDATE = "M" + "0" * 30 + "1"
+AGREEMENT = "20265224000000000001"
+SCENE = "INDUSTRY|HOUSING_FUND"
 NOW = datetime(2026, 11, 24, 2, 0, tzinfo=UTC)
 
 PAYMENT = PaymentRequest(
@@ -60,6 +66,23 @@ REFUNDING = RefundRequest(
     total_fen=4500,
     reason="缴存人申请退回",
 )
+MANDATING = MandateRequest(
+    mandate_no=MANDATE,
+    cap_fen=4500,
+    period_cap_fen=4500,
+    cycle=Cycle.MONTH,
+    first_due_on=date(2026, 12, 10),
+    valid_from=date(2026, 11, 24),
+    valid_to=date(2028, 11, 30),
+    display_name="公积金账户尾号1234",
+    payer_ref=OPEN_ID,
+)
+DEBITING = DebitRequest(
+    order_no=ORDER,
+    amount_fen=4500,
+    description="2026年12月 住房公积金缴存",
+    mandate_reference=AGREEMENT,
+)
 
 # The node in which each call is answered.
 CREATE = "alipay_trade_create_response"
@@ -67,6 +90,9 @@ QUERY = "alipay_trade_query_response"
 CLOSE = "alipay_trade_close_response"
 REFUND_NODE = "alipay_trade_refund_response"
 REFUND_QUERY = "alipay_trade_fastpay_refund_query_response"
+AGREEMENT_QUERY = "alipay_user_agreement_query_response"
+UNSIGN = "alipay_user_agreement_unsign_response"
+PAY = "alipay_trade_pay_response"
 ERROR = "error_response"
 
 _FOLDER = Path(tempfile.mkdtemp(prefix="alipay-keys-"))
@@ -115,6 +141,24 @@ def channel(
 ) -> AlipayPay:
     return AlipayPay(
         settings(url, **changes),
+        callback_base_url="https://fund.example",
+        reasons=ReasonTable(load_reasons("alipay"), channel="alipay"),
+        connect_timeout=1.0,
+        read_timeout=read_timeout,
+        now=lambda: NOW,
+    )
+
+
+def debits(
+    url: str = "http://127.0.0.1:1/",
+    product: str = "merchant_deduct",
+    *,
+    read_timeout: float = 2.0,
+    **changes: object,
+) -> AlipayDebits:
+    granted = {"debit_product": product, "sign_scene": SCENE, "mandate_cap_fen_max": 500_000}
+    return AlipayDebits(
+        settings(url, **granted | changes),
         callback_base_url="https://fund.example",
         reasons=ReasonTable(load_reasons("alipay"), channel="alipay"),
         connect_timeout=1.0,
@@ -222,7 +266,71 @@ def refund_found(**fields: object) -> dict[str, object]:
     ) | dict(fields)
 
 
+def debited(**fields: object) -> dict[str, object]:
+    """A debit's answer: 45.00 yuan taken at 10:01:02."""
+    return node(
+        buyer_logon_id="138****0000",
+        buyer_open_id=OPEN_ID,
+        buyer_pay_amount="45.00",
+        gmt_payment="2026-11-24 10:01:02",
+        receipt_amount="45.00",
+        total_amount="45.00",
+    ) | dict(fields)
+
+
+def agreement(**fields: object) -> dict[str, object]:
+    """A query's answer about an agreement: signed at 9:29:59, for two years."""
+    return {
+        "code": "10000",
+        "msg": "Success",
+        "agreement_no": AGREEMENT,
+        "external_agreement_no": MANDATE,
+        "alipay_open_id": OPEN_ID,
+        "personal_product_code": "GENERAL_WITHHOLDING_P",
+        "sign_scene": SCENE,
+        "status": "NORMAL",
+        "sign_time": "2026-11-24 09:29:59",
+        "valid_time": "2026-11-24 09:29:59",
+        "invalid_time": "2028-12-01 09:29:59",
+        **fields,
+    }
+
+
 # Notices
+
+
+def agreement_notice(**fields: str) -> dict[str, str]:
+    """An agreement signed at 9:29:59, as its notice tells it."""
+    return {
+        "app_id": APP_ID,
+        "auth_app_id": APP_ID,
+        "charset": "utf-8",
+        "version": "1.0",
+        "sign_type": "RSA2",
+        "notify_type": "dut_user_sign",
+        "notify_id": "2026112400222092959000000000000004",
+        "notify_time": "2026-11-24 09:30:00",
+        "agreement_no": AGREEMENT,
+        "external_agreement_no": MANDATE,
+        "alipay_open_id": OPEN_ID,
+        "alipay_logon_id": "138****0000",
+        "personal_product_code": "GENERAL_WITHHOLDING_P",
+        "sign_scene": SCENE,
+        "status": "NORMAL",
+        "sign_time": "2026-11-24 09:29:59",
+        "valid_time": "2026-11-24 09:29:59",
+        "invalid_time": "2028-12-01 09:29:59",
+        **fields,
+    }
+
+
+def end_notice(**fields: str) -> dict[str, str]:
+    """The agreement ended at 9:59:59."""
+    told = agreement_notice(
+        notify_type="dut_user_unsign", status="UNSIGN", unsign_time="2026-11-24 09:59:59"
+    )
+    unsaid = {"sign_time", "valid_time", "invalid_time"}
+    return {name: value for name, value in told.items() if name not in unsaid} | fields
 
 
 def notice(**fields: str) -> dict[str, str]:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.domain.ports.callbacks import CallbackRejected, ChannelEvent, EventTopic, RawCallback
+from app.domain.ports.mandates import MandateStanding
 from app.domain.ports.outcomes import Outcome, OutcomeKind, Reason
 from tests.payments import alipay_hand as hand
 
@@ -66,22 +67,32 @@ def test_the_published_payment_in_full() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("name", "note"),
-    [
-        ("agreement_sign", "dut_user_sign"),
-        ("agreement_unsign", "dut_user_unsign"),
-        ("gateway_message_v2_gbk", "servicemarket_order_notify"),
-    ],
-)
-@pytest.mark.parametrize("endpoint", ["payment", "gateway"])
-def test_the_published_messages_that_say_nothing_of_money(
-    name: str, note: str, endpoint: str
-) -> None:
-    """The SDK takes the last one for a forgery: it is GBK, and signed by the other rule."""
-    event = read(hand.VECTORS["notifies"][name]["form_body"].encode(), endpoint)
+@pytest.mark.parametrize("endpoint", ["payment", "mandate", "gateway"])
+def test_the_published_message_that_says_nothing_of_money(endpoint: str) -> None:
+    """The SDK takes it for a forgery: it is GBK, and signed by the other rule."""
+    event = read(hand.VECTORS["notifies"]["gateway_message_v2_gbk"]["form_body"].encode(), endpoint)
 
-    assert event == ChannelEvent(topic=EventTopic.IGNORED, outcome=None, note=note)
+    assert event == ChannelEvent(
+        topic=EventTopic.IGNORED, outcome=None, note="servicemarket_order_notify"
+    )
+
+
+@pytest.mark.parametrize("endpoint", ["mandate", "gateway"])
+def test_the_published_notices_of_an_agreement(endpoint: str) -> None:
+    events = [
+        read(hand.VECTORS["notifies"][name]["form_body"].encode(), endpoint)
+        for name in ("agreement_sign", "agreement_unsign")
+    ]
+
+    for event in events:
+        assert (event.topic, event.outcome) == (EventTopic.MANDATE, None)
+        assert event.mandate is not None
+        assert event.mandate.mandate_no == "AG20261124000001"
+        assert event.mandate.reference == "20265224000000000001"
+    assert [event.mandate.standing for event in events if event.mandate] == [
+        MandateStanding.ACTIVE,
+        MandateStanding.ENDED,
+    ]
 
 
 # Payments

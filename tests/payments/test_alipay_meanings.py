@@ -398,6 +398,8 @@ def test_codes_that_mean_money() -> None:
         ("trade_status", "TRADE_SUCCESS"),
         ("trade_status", "TRADE_FINISHED"),
         ("refund_status", "REFUND_SUCCESS"),
+        ("debit_status", "TRADE_SUCCESS"),
+        ("debit_status", "TRADE_FINISHED"),
     }
     ReasonTable(load_reasons("alipay"))
 

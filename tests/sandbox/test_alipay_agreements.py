@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from alipay import AliPay
+from cryptography.exceptions import InvalidSignature
 
 from sandbox.alipay.accounts import Rules
 from sandbox.alipay.server import create_gateway
@@ -17,6 +19,12 @@ from tests.sandbox.gateways import Inbox, RunningGateway, copy_credentials, runn
 
 SCENE = "INDUSTRY|SOCIAL_SECURITY"
 DEBIT = "P2026112400000000000000000000001"
+RULE = {
+    "period_type": "MONTH",
+    "period": 1,
+    "execute_time": "2026-11-24",
+    "single_amount": "100.00",
+}
 
 
 class Desk:
@@ -57,14 +65,7 @@ class Desk:
         )
 
     def cycle(self, **changes: object) -> str:
-        rule = {
-            "period_type": "MONTH",
-            "period": 1,
-            "execute_time": "2026-11-24",
-            "single_amount": "100.00",
-            **changes,
-        }
-        return self.sign_str("CYCLE_PAY_AUTH", period_rule_params=rule)
+        return self.sign_str("CYCLE_PAY_AUTH", period_rule_params=RULE | changes)
 
     def sign(self, sign_str: str) -> str:
         signed = self.gateway.control("agreements/sign", payer=self.payer, signStr=sign_str)
@@ -95,13 +96,20 @@ class Desk:
         return [self.merchant.read_notice(body) for body in self.inbox.bodies]
 
 
+@contextmanager
+def open_desk(data_dir: Path, issued: Path, inbox: Inbox, **rules: object) -> Iterator[Desk]:
+    """The gateway answers in the one shape that the SDK reads."""
+    copy_credentials(issued, data_dir)
+    inbox.reply = "success"
+    create = partial(create_gateway, rules=Rules(plain_answers=True, **rules))
+    with running(create, data_dir) as gateway:
+        yield Desk(gateway, inbox)
+
+
 @pytest.fixture
 def desk(tmp_path: Path, issued: Path, inbox: Inbox) -> Iterator[Desk]:
-    """The gateway answers in the one shape that the SDK reads."""
-    copy_credentials(issued, tmp_path)
-    inbox.reply = "success"
-    with running(partial(create_gateway, rules=Rules(plain_answers=True)), tmp_path) as gateway:
-        yield Desk(gateway, inbox)
+    with open_desk(tmp_path, issued, inbox) as desk:
+        yield desk
 
 
 def test_an_agreement_is_signed_told_and_debited(desk: Desk):
@@ -140,6 +148,7 @@ def test_an_agreement_is_signed_told_and_debited(desk: Desk):
         {"personal_product_code": "OTHER_P"},
         {"access_params": {}},
         {"sign_scene": ""},
+        {"sign_scene": "DEFAULT|DEFAULT"},
         {"sign_validity_period": "2y"},
     ],
 )
@@ -204,13 +213,25 @@ def test_the_merchant_ends_an_agreement(desk: Desk):
     assert desk.ask(method, content)["sub_code"] == "USER_AGREEMENT_NOT_EXIST"
 
 
-def test_an_agreement_that_runs_out_is_told_nowhere(desk: Desk):
-    agreement_no = desk.sign(desk.sign_str(sign_validity_period="90d"))
-    desk.notices(1)
-    desk.gateway.control("clock", set="2027-02-22T10:30:00+08:00")
-    assert desk.agreement(agreement_no)["sub_code"] == "USER_AGREEMENT_NOT_EXIST"
-    assert desk.gateway.look("books")["agreements"][0]["state"] == "STOP"
-    assert len(desk.gateway.look("deliveries")["deliveries"]) == 1
+@pytest.mark.parametrize("shows_expired", [True, False])
+def test_an_agreement_that_runs_out_is_told_nowhere(
+    tmp_path: Path, issued: Path, inbox: Inbox, shows_expired: bool
+):
+    """Whether it can still be asked for, the documents leave open."""
+    with open_desk(tmp_path, issued, inbox, shows_expired=shows_expired) as desk:
+        agreement_no = desk.sign(desk.sign_str(sign_validity_period="90d"))
+        desk.notices(1)
+        desk.gateway.control("clock", set="2027-02-22T10:30:00+08:00")
+        found = desk.agreement(agreement_no)
+        if shows_expired:
+            assert (found["status"], found["invalid_time"][:10]) == ("STOP", "2027-02-22")
+        else:
+            assert found["sub_code"] == "USER_AGREEMENT_NOT_EXIST"
+        unsign = desk.ask("alipay.user.agreement.unsign", {"agreement_no": agreement_no})
+        assert unsign["sub_code"] == "USER_AGREEMENT_NOT_EXIST"
+        assert desk.debit(agreement_no, "1.00")["sub_code"] == "ACQ.AGREEMENT_NOT_EXIST"
+        assert desk.gateway.look("books")["agreements"][0]["state"] == "STOP"
+        assert len(desk.gateway.look("deliveries")["deliveries"]) == 1
 
 
 def test_a_period_is_debited_once_within_its_window(desk: Desk):
@@ -249,6 +270,41 @@ def test_the_totals_of_a_rule_are_kept(desk: Desk, rule: dict, sub_code: str):
     again = desk.debit(agreement_no, "100.00", "P2", is_cycle=True)
     assert again["sub_code"] == sub_code
     assert desk.status("P2") == "ACQ.TRADE_NOT_EXIST"
+
+
+@pytest.mark.parametrize("word", ["DAY", "MONTH"])
+def test_all_rules_of_a_person_together_take_so_much_and_no_more(
+    tmp_path: Path, issued: Path, inbox: Inbox, word: str
+):
+    limit = {f"cycle_{word.lower()}_limit_fen": 150_00}
+    with open_desk(tmp_path, issued, inbox, **limit) as desk:
+        desk.gateway.control("clock", set="2026-11-29T09:00:00+08:00")
+        first, second = (
+            desk.sign(
+                desk.sign_str(
+                    "CYCLE_PAY_AUTH",
+                    external_agreement_no=f"M{day[-2:]}",
+                    period_rule_params={
+                        **RULE,
+                        "period_type": "DAY",
+                        "period": 7,
+                        "execute_time": day,
+                    },
+                )
+            )
+            for day in ("2026-11-29", "2026-12-01")
+        )
+        assert desk.debit(first, "100.00", is_cycle=True)["code"] == "10000"
+        debit = partial(desk.debit, second, "50.01", "P2", is_cycle=True)
+        over = f"ACQ.BUYER_PAYMENT_AMOUNT_{word}_LIMIT_ERROR"
+        assert debit()["sub_code"] == over
+        if word == "MONTH":
+            desk.gateway.control("clock", set="2026-11-30T09:00:00+08:00")
+            assert debit()["sub_code"] == over
+            desk.gateway.control("clock", set="2026-12-01T00:00:01+08:00")
+        else:
+            desk.gateway.control("clock", set="2026-11-30T00:00:01+08:00")
+        assert debit()["code"] == "10000"
 
 
 def test_an_empty_wallet_and_a_limit(desk: Desk):
@@ -293,3 +349,50 @@ def test_an_agreement_that_ends_while_a_debit_waits_stops_it(desk: Desk):
     desk.gateway.control("debits/finish", out_trade_no=DEBIT, outcome="rules")
     assert desk.status() == "TRADE_CLOSED"
     assert desk.gateway.look("books")["payers"][0]["balance_fen"] == 100000
+
+
+# Notices of agreements that nobody sent
+
+
+def forge(desk: Desk, number: str, defect: str, **fields: str) -> dict:
+    return desk.gateway.control("notices/forge", out_trade_no=number, defect=defect, fields=fields)
+
+
+@pytest.mark.parametrize("defect", ["wrong_key", "no_sign", "tampered_after_signing", "empty_key"])
+def test_forgeries_do_not_bear_the_platforms_signature(desk: Desk, defect: str):
+    agreement_no = desk.sign(desk.sign_str())
+    desk.notices(1)
+
+    forged = forge(desk, agreement_no, defect)
+
+    assert "dut_user_unsign" in forged["body"]
+    with pytest.raises((InvalidSignature, KeyError, ValueError)):
+        desk.merchant.read_notice(desk.inbox.bodies[-1])
+    assert desk.agreement(agreement_no)["status"] == "NORMAL"
+
+
+def test_forgeries_that_are_properly_signed(desk: Desk):
+    agreement_no = desk.sign(desk.sign_str())
+    desk.notices(1)
+    desk.gateway.control("merchant/address", url=desk.inbox.url.replace("payment", "gateway"))
+
+    ended = forge(desk, "M20261124000001", "none")
+    signed = forge(desk, agreement_no, "none", notify_type="dut_user_sign", alipay_open_id="other")
+    foreign = forge(desk, agreement_no, "other_app")
+
+    assert ended["url"].endswith("/gateway")
+    assert signed["url"] == desk.inbox.url
+    told = [desk.merchant.read_notice(body) for body in desk.inbox.bodies[1:]]
+    assert [(each["notify_type"], each["status"]) for each in told] == [
+        ("dut_user_unsign", "UNSIGN"),
+        ("dut_user_sign", "NORMAL"),
+        ("dut_user_unsign", "UNSIGN"),
+    ]
+    assert told[1]["alipay_open_id"] == "other"
+    assert told[2]["app_id"] != desk.merchant.app_id
+    assert foreign["reply"] == "success"
+    for number, defect in ((agreement_no, "other_merchant"), ("nobody", "none")):
+        refused = desk.gateway.try_control(
+            "notices/forge", out_trade_no=number, defect=defect, fields={}
+        )
+        assert not refused["ok"]

@@ -230,8 +230,14 @@ class Town:
 
 
 @contextmanager
-def open_town(engine: Engine, data_dir: Path, *, with_bank: bool = False) -> Iterator[Town]:
-    """Start the gateways and the product on free ports of the loopback."""
+def open_town(
+    engine: Engine, data_dir: Path, *, with_bank: bool = False, **alipay: object
+) -> Iterator[Town]:
+    """Start the gateways and the product on free ports of the loopback.
+
+    Args:
+        alipay: what is set otherwise than Alipay's sandbox has issued it.
+    """
     clock = MovableClock(START.astimezone(UTC))
     with ExitStack() as stack:
         gateways = {
@@ -242,7 +248,7 @@ def open_town(engine: Engine, data_dir: Path, *, with_bank: bool = False) -> Ite
         bank = stack.enter_context(running(create_bank, data_dir)) if with_bank else None
         door: dict[str, Any] = {}
         url = stack.enter_context(serving(lambda env, start: door["app"](env, start)))
-        settings = _settings(url, engine, gateways, bank)
+        settings = _settings(url, engine, gateways, bank, alipay)
         ports = Ports(
             transact=make_transact(engine),
             read=make_read(engine),
@@ -263,11 +269,17 @@ def open_town(engine: Engine, data_dir: Path, *, with_bank: bool = False) -> Ite
             ),
         )
         door["app"] = create_app(settings, ports=ports)
+        application = f"{url}callbacks/alipay/gateway"
+        gateways["alipay"].control("merchant/address", url=application)
         yield Town(url, ports, clock, gateways, bank)
 
 
 def _settings(
-    url: str, engine: Engine, gateways: dict[str, RunningGateway], bank: RunningGateway | None
+    url: str,
+    engine: Engine,
+    gateways: dict[str, RunningGateway],
+    bank: RunningGateway | None,
+    of_alipay: dict[str, object],
 ) -> Settings:
     wechat, alipay = gateways["wechat"], gateways["alipay"]
     issued = wechat.credentials
@@ -292,6 +304,7 @@ def _settings(
                 **_fields(issued.alipay, "LIANJIAO_ALIPAY_"),
                 "gateway_url": f"{alipay.url}gateway.do",
                 "message_templates": TEMPLATES,
+                **of_alipay,
             }
         ),
         bank=_bank_settings(bank) if bank else None,

@@ -2,18 +2,25 @@
 
 A trade's payment and its refunds are told to one and the same address, with the same type and
 often the same status; what tells them apart is read strictly.
+
+An agreement that the person ends is told to the address of the application alone (应用网关), one
+that runs out is told nowhere.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
 from urllib.parse import parse_qsl
 
 from app.domain.ports.callbacks import CallbackRejected, ChannelEvent, EventTopic, RawCallback
+from app.domain.ports.mandates import EndedBy
 from app.domain.ports.outcomes import Outcome, OutcomeKind, Reason
 from app.payments.alipay.amounts import read_yuan
+from app.payments.alipay.answers import read_agreement
 from app.payments.reasons import ReasonTable
 from app.payments.values import Unreadable, read_number, read_spaced_time
 from app.platforms.alipay.keys import AlipayKeys
@@ -24,8 +31,10 @@ MERCHANT = "merchant"
 
 PAYMENT_ENDPOINT = "payment"
 """Where trades are told of, their refunds too."""
+MANDATE_ENDPOINT = "mandate"
+"""Where agreements signed, and those that we have ended, are told of."""
 GATEWAY_ENDPOINT = "gateway"
-"""应用网关: where the platform sends its own messages."""
+"""应用网关: where the platform sends its own messages, and what a person has ended."""
 
 _logger = logging.getLogger(__name__)
 
@@ -33,6 +42,12 @@ _MAX_BYTES = 64 * 1024
 _MAX_FIELDS = 200
 _FORM = "application/x-www-form-urlencoded"
 _TRADE = "trade_status_sync"
+_AGREEMENT_STATUSES = {"dut_user_sign": "NORMAL", "dut_user_unsign": "UNSIGN"}
+_ENDPOINTS = {
+    _TRADE: frozenset({PAYMENT_ENDPOINT}),
+    **dict.fromkeys(_AGREEMENT_STATUSES, frozenset({MANDATE_ENDPOINT, GATEWAY_ENDPOINT})),
+}
+_ALL_ENDPOINTS = frozenset({PAYMENT_ENDPOINT, MANDATE_ENDPOINT, GATEWAY_ENDPOINT})
 _CODECS = {"": "utf-8", "utf-8": "utf-8", "gbk": "gb18030", "gb2312": "gb18030"}
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 # The signed text joins fields with "&": a value like this could have been fields of their own.
@@ -40,15 +55,25 @@ _FIELDS_IN_VALUE = re.compile(r"&[a-z_]+=")
 
 
 class CallbackReader:
-    """Verifies and normalizes the notices to one seller and application."""
+    """Verifies and normalizes the notices to one seller and application.
+
+    Agreements are read whether or not debits are offered now: one of earlier days may end.
+    """
 
     def __init__(
-        self, *, app_id: str, seller_id: str, keys: AlipayKeys, reasons: ReasonTable
+        self,
+        *,
+        app_id: str,
+        seller_id: str,
+        keys: AlipayKeys,
+        reasons: ReasonTable,
+        now: Callable[[], datetime],
     ) -> None:
         self._app_id = app_id
         self._seller_id = seller_id
         self._keys = keys
         self._reasons = reasons
+        self._now = now
 
     def read(self, raw: RawCallback) -> ChannelEvent:
         """Return what a genuine notice says.
@@ -57,19 +82,14 @@ class CallbackReader:
             CallbackRejected: for everything else.
         """
         try:
-            if raw.endpoint not in (PAYMENT_ENDPOINT, GATEWAY_ENDPOINT):
+            if raw.endpoint not in _ALL_ENDPOINTS:
                 raise Unreadable("endpoint")
             sent = _read_form(raw)
             self._check_signature(sent)
             fields = _decode(sent)
             if fields.get("app_id") != self._app_id:
                 raise CallbackRejected(MERCHANT)
-            kind = fields.get("notify_type", "")
-            if kind != _TRADE:
-                return ChannelEvent(topic=EventTopic.IGNORED, outcome=None, note=kind[:64])
-            if raw.endpoint != PAYMENT_ENDPOINT:
-                raise Unreadable("a trade at the gateway endpoint")
-            return self._read_trade(fields)
+            return self._read_event(fields, raw.endpoint)
         except Unreadable:
             raise CallbackRejected(MALFORMED) from None
 
@@ -89,11 +109,36 @@ class CallbackReader:
                 return
         raise CallbackRejected(SIGNATURE)
 
+    def _read_event(self, fields: Mapping[str, str], endpoint: str) -> ChannelEvent:
+        kind = fields.get("notify_type", "")
+        if kind not in _ENDPOINTS:
+            return ChannelEvent(topic=EventTopic.IGNORED, outcome=None, note=kind[:64])
+        if endpoint not in _ENDPOINTS[kind]:
+            raise Unreadable("another endpoint")
+        if any(_FIELDS_IN_VALUE.search(value) for value in fields.values()):
+            raise Unreadable("fields in a value")
+        return (
+            self._read_trade(fields) if kind == _TRADE else self._read_agreement(fields, endpoint)
+        )
+
+    def _read_agreement(self, fields: Mapping[str, str], endpoint: str) -> ChannelEvent:
+        kind = fields["notify_type"]
+        if fields.get("status") != _AGREEMENT_STATUSES[kind]:
+            raise Unreadable("type and status")
+        if not fields.get("external_agreement_no"):
+            # None of ours was signed without a number.
+            return ChannelEvent(topic=EventTopic.IGNORED, outcome=None, note=kind)
+        mandate = read_agreement(fields, now=self._now())
+        if mandate.raw_code == "UNSIGN":
+            # The notice does not say who; what we end is told to the address that we named.
+            by_person = endpoint == GATEWAY_ENDPOINT
+            ended_by = EndedBy.CONTRIBUTOR if by_person else EndedBy.CENTRE
+            mandate = replace(mandate, ended_by=ended_by)
+        return ChannelEvent(topic=EventTopic.MANDATE, outcome=None, mandate=mandate)
+
     def _read_trade(self, fields: Mapping[str, str]) -> ChannelEvent:
         if fields.get("seller_id") != self._seller_id:
             raise CallbackRejected(MERCHANT)
-        if any(_FIELDS_IN_VALUE.search(value) for value in fields.values()):
-            raise Unreadable("fields in a value")
         order_no = read_number(fields.get("out_trade_no"))
         status = fields.get("trade_status", "")
         if _is_of_refund(fields):

@@ -14,21 +14,20 @@ from typing import TYPE_CHECKING
 from app.domain.ports.callbacks import CallbackReply, ChannelEvent, RawCallback
 from app.domain.ports.outcomes import Outcome, OutcomeKind, Reason
 from app.domain.ports.payments import PaymentRequest, RefundRequest
-from app.payments.alipay.amounts import read_yuan, to_yuan
+from app.payments.alipay.amounts import to_yuan
+from app.payments.alipay.answers import expect, fen, fit, number, read_trade, text
 from app.payments.alipay.callbacks import PAYMENT_ENDPOINT, CallbackReader
 from app.payments.asking import Asker
 from app.payments.reasons import ReasonTable
-from app.payments.values import Unreadable, read_number, read_spaced_time
-from app.platforms.alipay.answers import Node, read_text
-from app.platforms.alipay.client import AlipayClient, beijing_time
+from app.payments.values import Unreadable, read_spaced_time
+from app.platforms.alipay.answers import Node
+from app.platforms.alipay.client import DONE, AlipayClient, beijing_time
 from app.platforms.alipay.keys import AlipayKeys
 
 if TYPE_CHECKING:
     from config.settings import AlipaySettings
 
 _PRODUCT = "JSAPI_PAY"
-_TEXT_LENGTH = 256
-_DONE = "10000"
 _USER_ID = re.compile(r"2088[0-9]{12}")
 """Sellers and payers of Alipay alike; an open_id is longer and has letters."""
 
@@ -73,7 +72,11 @@ class AlipayPay:
             settings, keys, now=now, connect_timeout=connect_timeout, read_timeout=read_timeout
         )
         self._callback_reader = CallbackReader(
-            app_id=settings.app_id, seller_id=settings.seller_id, keys=keys, reasons=reasons
+            app_id=settings.app_id,
+            seller_id=settings.seller_id,
+            keys=keys,
+            reasons=reasons,
+            now=now,
         )
 
     # Payments
@@ -84,7 +87,7 @@ class AlipayPay:
         content = {
             "out_trade_no": request.order_no,
             "total_amount": to_yuan(request.amount_fen),
-            "subject": _fit(request.description),
+            "subject": fit(request.description),
             "product_code": _PRODUCT,
             "op_app_id": self._op_app_id,
             "seller_id": self._seller_id,
@@ -96,15 +99,15 @@ class AlipayPay:
         )
 
         def understand(answer: Node) -> Outcome:
-            _expect(answer, "out_trade_no", request.order_no)
-            if "total_amount" in answer and _fen(answer, "total_amount") != request.amount_fen:
+            expect(answer, "out_trade_no", request.order_no)
+            if "total_amount" in answer and fen(answer, "total_amount") != request.amount_fen:
                 raise Unreadable("another amount")
             return Outcome(
                 kind=OutcomeKind.ACCEPTED,
                 reason=Reason.NOT_PAID,
                 number=request.order_no,
-                reference=_number(answer, "trade_no"),
-                raw_code=_DONE,
+                reference=number(answer, "trade_no"),
+                raw_code=DONE,
             )
 
         return self._ask("prepare_payment", request.order_no, create, understand)
@@ -118,25 +121,10 @@ class AlipayPay:
 
         ask = partial(self._client.call, "alipay.trade.query", {"out_trade_no": order_no})
 
-        def understand(answer: Node) -> Outcome:
-            _expect(answer, "out_trade_no", order_no)
-            status = _text(answer, "trade_status")
-            kind, reason = self._reasons.lookup("trade_status", status)
-            if kind is not OutcomeKind.SUCCEEDED and not _was_refunded(answer, reason):
-                return Outcome(kind=kind, reason=reason, number=order_no, raw_code=status)
-            return Outcome(
-                kind=OutcomeKind.SUCCEEDED,
-                reason=Reason.OK,
-                number=order_no,
-                # Not receipt_amount: it leaves out a discount of the seller's, and often is 0.00.
-                amount_fen=_fen(answer, "total_amount"),
-                reference=_number(answer, "trade_no"),
-                payer_ref=_text(answer, "buyer_open_id") or _text(answer, "buyer_user_id") or None,
-                occurred_at=read_spaced_time(_text(answer, "send_pay_date")),
-                raw_code=status,
-            )
-
-        return self._ask("query_payment", order_no, ask, understand)
+        lookup = partial(self._reasons.lookup, "trade_status")
+        return self._ask(
+            "query_payment", order_no, ask, lambda answer: read_trade(answer, order_no, lookup)
+        )
 
     def close_payment(self, order_no: str) -> Outcome:
         """Close the trade (统一收单交易关闭)."""
@@ -144,9 +132,9 @@ class AlipayPay:
         close = partial(self._client.call, "alipay.trade.close", {"out_trade_no": order_no})
 
         def understand(answer: Node) -> Outcome:
-            _expect(answer, "out_trade_no", order_no)
+            expect(answer, "out_trade_no", order_no)
             return Outcome(
-                kind=OutcomeKind.SUCCEEDED, reason=Reason.CLOSED, number=order_no, raw_code=_DONE
+                kind=OutcomeKind.SUCCEEDED, reason=Reason.CLOSED, number=order_no, raw_code=DONE
             )
 
         return self._ask("close_payment", order_no, close, understand)
@@ -161,31 +149,31 @@ class AlipayPay:
             "out_request_no": request.refund_no,
             "refund_amount": to_yuan(request.amount_fen),
         }
-        if reason := _fit(request.reason):
+        if reason := fit(request.reason):
             content["refund_reason"] = reason
         refund = partial(self._client.call, "alipay.trade.refund", content)
 
         def understand(answer: Node) -> Outcome:
-            _expect(answer, "out_trade_no", request.order_no)
-            change = _text(answer, "fund_change")
+            expect(answer, "out_trade_no", request.order_no)
+            change = text(answer, "fund_change")
             if change != "Y":
                 return Outcome(
                     kind=OutcomeKind.ACCEPTED,
                     reason=Reason.PROCESSING,
                     number=request.refund_no,
-                    reference=_number(answer, "trade_no"),
+                    reference=number(answer, "trade_no"),
                     raw_code=f"fund_change={change}",
                 )
             # refund_fee is the sum of all refunds of the trade.
-            if not request.amount_fen <= _fen(answer, "refund_fee") <= request.total_fen:
+            if not request.amount_fen <= fen(answer, "refund_fee") <= request.total_fen:
                 raise Unreadable("another amount")
             return Outcome(
                 kind=OutcomeKind.SUCCEEDED,
                 reason=Reason.OK,
                 number=request.refund_no,
                 amount_fen=request.amount_fen,
-                reference=_number(answer, "trade_no"),
-                occurred_at=read_spaced_time(_text(answer, "gmt_refund_pay")),
+                reference=number(answer, "trade_no"),
+                occurred_at=read_spaced_time(text(answer, "gmt_refund_pay")),
                 raw_code="fund_change=Y",
             )
 
@@ -208,11 +196,11 @@ class AlipayPay:
                     kind=OutcomeKind.FAILED,
                     reason=Reason.NOT_FOUND,
                     number=refund_no,
-                    raw_code=_DONE,
+                    raw_code=DONE,
                 )
-            _expect(answer, "out_trade_no", order_no)
-            _expect(answer, "out_request_no", refund_no)
-            status = _text(answer, "refund_status")
+            expect(answer, "out_trade_no", order_no)
+            expect(answer, "out_request_no", refund_no)
+            status = text(answer, "refund_status")
             kind, reason = OutcomeKind.ACCEPTED, Reason.PROCESSING
             if status:
                 kind, reason = self._reasons.lookup("refund_status", status)
@@ -220,9 +208,9 @@ class AlipayPay:
                 kind=kind,
                 reason=reason,
                 number=refund_no,
-                amount_fen=_fen(answer, "refund_amount"),
-                reference=_number(answer, "trade_no"),
-                occurred_at=read_spaced_time(_text(answer, "gmt_refund_pay")),
+                amount_fen=fen(answer, "refund_amount"),
+                reference=number(answer, "trade_no"),
+                occurred_at=read_spaced_time(text(answer, "gmt_refund_pay")),
                 raw_code=status,
             )
 
@@ -231,7 +219,7 @@ class AlipayPay:
     # Callbacks
 
     def read_callback(self, raw: RawCallback) -> ChannelEvent:
-        """Verify and normalize a notice to the endpoint `payment` or `gateway`.
+        """Verify and normalize a notice to the endpoint `payment`, `mandate` or `gateway`.
 
         Raises:
             CallbackRejected: not well formed, not genuine, or meant for another seller.
@@ -248,38 +236,3 @@ class AlipayPay:
         if _USER_ID.fullmatch(payer_ref):
             return "buyer_id"
         return "buyer_open_id" if self._op_app_id == self._app_id else "op_buyer_open_id"
-
-
-def _was_refunded(answer: Node, reason: Reason) -> bool:
-    """Whether a closed trade was paid once and then refunded in full.
-
-    One that nobody paid has no time of payment. The amounts tell nothing: sellers who did not
-    ask for details read 0.00 there, paid or not.
-    """
-    return reason is Reason.CLOSED and bool(_text(answer, "send_pay_date"))
-
-
-def _text(answer: Node, name: str) -> str:
-    try:
-        return read_text(answer, name)
-    except ValueError as error:
-        raise Unreadable(str(error)) from None
-
-
-def _fen(answer: Node, name: str) -> int:
-    return read_yuan(_text(answer, name))
-
-
-def _number(answer: Node, name: str) -> str:
-    return read_number(_text(answer, name))
-
-
-def _expect(answer: Node, name: str, value: str) -> None:
-    if _text(answer, name) != value:
-        raise Unreadable(f"another {name}")
-
-
-def _fit(text: str) -> str:
-    """Return `text` as Alipay can take it: no control character, no `/`, `=` or `&`, 256 long."""
-    clean = "".join(" " if character in "/=&" else character for character in text)
-    return "".join(character for character in clean if character.isprintable())[:_TEXT_LENGTH]
