@@ -123,6 +123,7 @@ def test_the_screen_shows_ones_own_data_masked_and_the_export_in_full(doors: Doo
         "refunds",
         "agreements",
         "mandates",
+        "debits",
         "subsidies",
         "entries",
     }
@@ -188,6 +189,7 @@ def test_a_deposit_from_order_to_balance(
         "months": ["2026-11"],
         "months_to_loan_gate": 5,
         "opening_subsidy_fen": 20_000,
+        "next_debit": None,
     }
 
 

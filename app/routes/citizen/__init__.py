@@ -3,6 +3,7 @@
 from app.routes.citizen import (
     account,
     agreement,
+    debits,
     deposits,
     enrolment,
     mandates,
@@ -18,6 +19,7 @@ BLUEPRINTS = (
     account.blueprint,
     agreement.blueprint,
     mandates.blueprint,
+    debits.blueprint,
     deposits.blueprint,
     refunds.blueprint,
 )
