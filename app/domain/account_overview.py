@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.domain.calendar import business_day
 from app.domain.contributors.models import Account
+from app.domain.debits.queries import NextDebit, find_announced_debit
 from app.domain.deposits.queries import counted_months, credited_in_year_fen, used_this_year_fen
 from app.domain.policy.queries import Policy
 from app.domain.policy.rules import NoPolicyValue
@@ -35,6 +36,8 @@ class AccountOverview:
     months: list[str]
     months_to_loan_gate: int
     opening_subsidy_fen: int
+    next_debit: NextDebit | None
+    """What is announced or to be tried again; later periods of an agreement are not looked up."""
 
 
 def account_overview(session: Session, *, account_id: int, now: datetime) -> AccountOverview:
@@ -72,4 +75,5 @@ def account_overview(session: Session, *, account_id: int, now: datetime) -> Acc
         months=months,
         months_to_loan_gate=max(0, policy.loan.gate_months - len(months)),
         opening_subsidy_fen=int(subsidy_fen or 0),
+        next_debit=find_announced_debit(session, account_id=account_id),
     )

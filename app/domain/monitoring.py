@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, and_, func, select
 from sqlalchemy.orm import Session
 
 from app.domain.bank_calendar.queries import list_years
@@ -60,6 +60,9 @@ class Readings:
     """What a monitoring system is told; `unsealed_days` are over and not sealed yet."""
 
     orders: Sequence[Waiting]
+    """What people are to pay by hand."""
+    debits: Sequence[Waiting]
+    """Debits that were sent; a channel may take days."""
     refunds: Sequence[Waiting]
     mandates: Sequence[Waiting]
     """Those whose standing is not settled; the age is that of the state."""
@@ -84,9 +87,8 @@ def take_readings(session: Session, *, now: datetime) -> Readings:
     covered = covered_through(list_years(session), today=today)
     balances = {r.code: r.closing_fen for r in trial_balance(session, first=today, last=today)}
     return Readings(
-        orders=_waiting(
-            session, ORDER.c.state, ORDER.c.created_at, ORDER.c.state.in_(OPEN_STATES), now=now
-        ),
+        orders=_open_orders(session, ORDER.c.mandate_id.is_(None), now=now),
+        debits=_open_orders(session, ORDER.c.mandate_id.is_not(None), now=now),
         refunds=_waiting(
             session,
             REFUND.c.state,
@@ -132,6 +134,11 @@ def take_readings(session: Session, *, now: datetime) -> Readings:
         unsealed_days=count_unsealed_days(session, through=today - timedelta(days=1)),
         calendar_days=(covered - today).days + 1 if covered else 0,
     )
+
+
+def _open_orders(session: Session, which: ColumnElement[bool], *, now: datetime) -> list[Waiting]:
+    is_open = and_(ORDER.c.state.in_(OPEN_STATES), which)
+    return _waiting(session, ORDER.c.state, ORDER.c.created_at, is_open, now=now)
 
 
 def _waiting(

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from app.domain.agreements.queries import export_agreements
 from app.domain.calendar import local_iso
 from app.domain.contributors.queries import export_personal_data
+from app.domain.debits.queries import export_debits
 from app.domain.deposits.queries import list_deposits
 from app.domain.ledger.queries import statement
 from app.domain.mandates.queries import export_mandates
@@ -56,6 +57,7 @@ def export_person(
         "agreements": export_agreements(session, vault, account_id=account_id),
         "mandates": export_mandates(session, vault, account_id=account_id),
         "messages": export_messages(session, account_id=account_id),
+        "debits": export_debits(session, account_id=account_id),
         "subsidies": [
             {
                 "kind": grant.kind.value,

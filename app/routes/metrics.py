@@ -31,6 +31,7 @@ def show() -> Response:
 
 def _gauges(readings: Readings) -> Iterator[GaugeMetricFamily]:
     yield from _waiting("orders_open", "Orders not settled", "state", readings.orders)
+    yield from _waiting("debits_open", "Debits sent and not settled", "state", readings.debits)
     yield from _waiting("refunds_open", "Refunds not settled", "state", readings.refunds)
     yield from _waiting("mandates_open", "Mandates not settled", "state", readings.mandates)
     yield from _waiting("breaks_open", "Breaks not settled", "kind", readings.breaks)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from sandbox.bank import outcomes
 from sandbox.bank.accounts import (
@@ -31,6 +31,8 @@ from sandbox.bank.notices import Announce, debit_fields
 from sandbox.bank.outcomes import Meet
 from sandbox.books import Books
 from sandbox.clock import Clock
+from sandbox.control import Refused
+from sandbox.control import read_text as read_given
 
 OUTCOME = "debit/outcome"
 
@@ -175,6 +177,26 @@ class Debits:
         if not row["notify_url"]:
             return
         self._announce(books, "debit.result", row["order_no"], row["notify_url"], debit_fields(row))
+
+    def correct(self, given: Mapping[str, object]) -> Mapping[str, object]:
+        """Control call: the bank takes a refusal back and decides anew, with another notice.
+
+        Raises:
+            Refused: there is no such debit, or none that was refused.
+        """
+        number = read_given(given, "order_no")
+        now = seconds_now(self._clock)
+        with self._books.transaction() as books:
+            debit = find_debit(books, number)
+            if debit is None or debit["state"] != "FAILED":
+                raise Refused(f"没有这一笔被拒绝的代扣：{number}")
+            books.execute(
+                "UPDATE debit SET state = 'PROCESSING', wanted_code = '', decide_at = ?,"
+                " hidden_until = 0, is_told = 0 WHERE order_no = ?",
+                (now, number),
+            )
+            outcomes.decide_due(books, self, self._rules, now)
+        return {}
 
     def refund(self, content: Content) -> dict[str, object]:
         """`refund`: give back all or a part of a debit; a number done before changes nothing."""

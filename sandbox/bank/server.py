@@ -230,6 +230,7 @@ class BankGateway:
             "/sms": self._mandates.texts,
             "/mandates/change": self._mandates.change,
             "/debits/finish": lambda given: self._finish(self._debits, given),
+            "/debits/correct": self._debits.correct,
             "/payouts/finish": lambda given: self._finish(self._payouts, given),
             "/payouts/return": self._payouts.give_back,
             "/files/finish": self._batches.finish,

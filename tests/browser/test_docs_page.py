@@ -25,7 +25,7 @@ def test_the_page_shows_the_api_from_this_server_alone(
     expect(page).to_have_url(f"{origin}/docs")
     expect(page).to_have_title("连缴 Lianjiao 接口文档")
     expect(page.get_by_text("连缴 Lianjiao API")).to_be_visible()
-    expect(page.locator(".opblock")).to_have_count(38)
+    expect(page.locator(".opblock")).to_have_count(42)
     for words in ("发起缴存", "复核放行退款", "导出我的全部数据"):
         expect(page.get_by_text(words, exact=True)).to_be_visible()
     page.screenshot(path=tmp_path / "docs.png")

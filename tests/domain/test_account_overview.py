@@ -55,6 +55,7 @@ def test_a_new_account_has_all_its_room_and_no_months(fund: Fund, account_id: in
         months=[],
         months_to_loan_gate=6,
         opening_subsidy_fen=0,
+        next_debit=None,
     )
 
 

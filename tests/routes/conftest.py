@@ -22,9 +22,11 @@ from app.factory import create_app
 from app.metrics import count_callback
 from config.settings import AlipaySettings, Settings, WeChatSettings
 from tests.conftest import MovableClock
+from tests.debit_channel import DebitChannel
 from tests.domain.people import FakeLogin
 from tests.mandate_channel import MandateChannel
 from tests.routes.callers import Doors
+from tests.routes.debited import Debited
 from tests.simulated_channel import SimulatedChannel
 
 
@@ -39,10 +41,21 @@ def channel(clock: MovableClock) -> SimulatedChannel:
 
 
 @pytest.fixture
-def ports(ports: Ports, channel: SimulatedChannel) -> Ports:
+def debiting_bank(clock: MovableClock) -> DebitChannel:
+    return DebitChannel(clock.now)
+
+
+@pytest.fixture
+def ports(ports: Ports, channel: SimulatedChannel, debiting_bank: DebitChannel) -> Ports:
     both = {"wechat": channel, "alipay": channel}
     mandating = {"bank": MandateChannel(), "wechat": MandateChannel(needs_card=False)}
-    channels = Channels(paying=both, refunding=both, calling_back=both, mandating=mandating)
+    channels = Channels(
+        paying=both,
+        refunding=both,
+        calling_back=both,
+        mandating=mandating,
+        debiting={"bank": debiting_bank},
+    )
     return replace(ports, channels=channels, count_callback=count_callback)
 
 
@@ -121,3 +134,8 @@ def log_lines(app: APIFlask, monkeypatch: pytest.MonkeyPatch) -> Callable[[], li
 @pytest.fixture
 def doors(app: APIFlask, ports: Ports, channel: SimulatedChannel) -> Doors:
     return Doors(app.test_client(), ports, channel)
+
+
+@pytest.fixture
+def debited(doors: Doors, clock: MovableClock, debiting_bank: DebitChannel) -> Debited:
+    return Debited(doors, clock, debiting_bank)

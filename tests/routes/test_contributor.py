@@ -124,6 +124,7 @@ def test_the_screen_shows_ones_own_data_masked_and_the_export_in_full(doors: Doo
         "agreements",
         "mandates",
         "messages",
+        "debits",
         "subsidies",
         "entries",
     }
@@ -189,6 +190,7 @@ def test_a_deposit_from_order_to_balance(
         "months": ["2026-11"],
         "months_to_loan_gate": 5,
         "opening_subsidy_fen": 20_000,
+        "next_debit": None,
     }
 
 

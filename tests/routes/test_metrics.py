@@ -25,6 +25,7 @@ from app.domain.scheduling.operations import (
 )
 from tests.conftest import MovableClock
 from tests.routes.callers import Doors
+from tests.routes.debited import Debited
 from tests.simulated_channel import SimulatedChannel
 
 TOKEN = "a-token-of-the-monitoring-system"
@@ -109,6 +110,18 @@ def test_messages_that_wait_are_shown_and_those_sent_are_not(
     # Nobody brings messages here, so they are given up.
     assert send_messages(ports) == {"given_up": 2}
     assert ("lianjiao_messages_waiting", "debit_failed") not in scrape(doors)
+
+
+def test_a_debit_under_way_is_shown_apart_from_what_people_are_to_pay(
+    doors: Doors, debited: Debited
+) -> None:
+    debited.announced("a")
+    debited.debit("accepted")
+    debited.clock.advance(hours=3)
+    readings = scrape(doors)
+    assert readings["lianjiao_debits_open", "awaiting_payment"] == 1
+    assert readings["lianjiao_debits_open_oldest_seconds", "awaiting_payment"] == 10_800
+    assert ("lianjiao_orders_open", "awaiting_payment") not in readings
 
 
 def test_the_scheduler_and_its_jobs_are_shown(

@@ -13,6 +13,7 @@ from schemathesis.specs.openapi import checks
 
 from app.domain.staff.models import Role
 from tests.routes.callers import API, Doors, on_sqlite_only
+from tests.routes.debited import Debited
 from tests.routes.test_who_may_call import WHO_MAY_CALL
 
 pytestmark = on_sqlite_only
@@ -28,7 +29,12 @@ OPERATIONS = [
 @pytest.mark.parametrize("mode", GenerationMode)
 @pytest.mark.parametrize(("method", "path"), OPERATIONS, ids=[" ".join(o) for o in OPERATIONS])
 def test_every_answer_is_one_that_the_description_tells(
-    app: APIFlask, doors: Doors, method: str, path: str, mode: GenerationMode
+    app: APIFlask,
+    doors: Doors,
+    debited: Debited,
+    method: str,
+    path: str,
+    mode: GenerationMode,
 ) -> None:
     person, order_no = doors.with_deposit("a")
     asked = person.post(f"{API}/deposits/{order_no}/refunds", json=REFUND)
@@ -36,6 +42,9 @@ def test_every_answer_is_one_that_the_description_tells(
     things = {"order_no": order_no, "refund_no": asked.json["refund_no"]}
     if "{mandate_no}" in path:
         things["mandate_no"] = doors.with_mandate(person)
+    if "/debits" in path:
+        callers["CitizenToken"] = debited.refused("b")
+        things["period"] = "2026-12"
     operation = schemathesis.openapi.from_wsgi("/openapi.json", app)[path][method]
     (scheme,) = operation.definition.raw.get("security", [{"": []}])[0]
     headers = {"Authorization": f"Bearer {callers[scheme].token}"} if scheme else {}

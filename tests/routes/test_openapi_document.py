@@ -176,4 +176,5 @@ def test_whatever_creates_something_lasting_asks_for_an_idempotency_key(
         "sign_agreement",
         "change_agreement",
         "start_mandate",
+        "make_up_debit",
     }

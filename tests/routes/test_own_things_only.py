@@ -7,6 +7,7 @@ from werkzeug.test import TestResponse
 
 from tests.mandate_channel import CODE
 from tests.routes.callers import API, Caller, Doors
+from tests.routes.debited import Debited
 
 NO_SUCH_ORDER = "D" + "9" * 31
 NO_SUCH_REFUND = "R" + "9" * 31
@@ -133,6 +134,30 @@ def test_another_persons_mandate_is_as_one_that_does_not_exist(doors: Doors) -> 
     assert number not in other.get(f"{API}/me/export").text
     assert number in person.get(f"{API}/me/export").text
     assert person.get(f"{API}/mandates/{number}").json == before
+
+
+def test_another_persons_debit_is_as_one_that_does_not_exist(debited: Debited) -> None:
+    person = debited.refused("owner")
+    other = debited.doors.enrolled("other")
+    before = person.get(f"{API}/debits/2026-12").json
+    (order_no,) = (attempt["order_no"] for attempt in before["attempts"])
+    body = {"channel": "wechat"}
+    same(
+        other.get(f"{API}/debits/2026-12", headers=ONE_ID),
+        other.get(f"{API}/debits/2031-12", headers=ONE_ID),
+        message="未找到该期扣款",
+    )
+    same(
+        other.post(f"{API}/debits/2026-12/make-up", json=body, headers=ONE_ID),
+        other.post(f"{API}/debits/2031-12/make-up", json=body, headers=ONE_ID),
+        message="未找到该期扣款",
+    )
+    assert other.get(f"{API}/debits").json == {"items": [], "next_cursor": None}
+    assert other.get(f"{API}/debits/next").status_code == 404
+    assert other.get(f"{API}/account").json["next_debit"] is None
+    assert order_no not in other.get(f"{API}/me/export").text
+    assert order_no in person.get(f"{API}/me/export").text
+    assert person.get(f"{API}/debits/2026-12").json == before
 
 
 def test_a_text_signed_by_another_names_another_and_cannot_be_signed(doors: Doors) -> None:

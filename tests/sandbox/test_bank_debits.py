@@ -136,6 +136,33 @@ def test_some_mean_that_there_is_no_result_yet(bank: BankMerchant, agreement: st
     assert bank.balance() == 50000
 
 
+def test_a_refusal_that_the_bank_takes_back(bank: BankMerchant, card: str, agreement: str):
+    bank.gateway.control("troubles", at="debit/outcome", kind="refuse", code="64")
+    assert bank.debit(agreement)["state"] == "FAILED"
+    bank.gateway.control("debits/correct", order_no="D0000000001")
+    found = bank.find()
+    assert (found["orig_code"], found["state"], found["actual_fen"]) == ("00", "SUCCEEDED", 50000)
+    assert (card_fen(bank, card), bank.balance()) == (450000, 50000)
+    notices = bank.gateway.until(lambda log: len({one["id"] for one in log}) == 2)
+    assert {one["topic"] for one in notices} == {"debit.result"}
+    # What was taken stays taken, and nothing comes of a number that nobody sent.
+    for number in ("D0000000001", "D0000000002"):
+        answer = bank.gateway.try_control("debits/correct", order_no=number)
+        assert answer == {"ok": False, "error": f"没有这一笔被拒绝的代扣：{number}"}
+    assert bank.balance() == 50000
+
+
+def test_a_refusal_taken_back_is_decided_by_the_rules(
+    bank: BankMerchant, card: str, agreement: str
+):
+    bank.gateway.control("troubles", at="debit/outcome", kind="refuse", code="60")
+    bank.debit(agreement)
+    bank.gateway.control("cards/change", card_no=card, balance_fen=0)
+    bank.gateway.control("debits/correct", order_no="D0000000001")
+    assert bank.find()["orig_code"] == "64"
+    assert bank.balance() == 0
+
+
 def test_accepted_now_and_decided_later(bank: BankMerchant, card: str, agreement: str):
     bank.gateway.control("troubles", at="debit/outcome", kind="slow", seconds=3600)
     assert bank.debit(agreement)["code"] == "03"

@@ -25,6 +25,14 @@ def town_with_bank(engine: Engine, tmp_path: Path) -> Iterator[Town]:
         town.check_books()
 
 
+@pytest.fixture
+def town_with_debits(engine: Engine, tmp_path: Path) -> Iterator[Town]:
+    """A town whose bank debits one by one."""
+    with open_town(engine, tmp_path, with_bank=True, with_files=False) as town:
+        yield town
+        town.check_books()
+
+
 @pytest.fixture(params=["wechat", "alipay"])
 def platform(request: pytest.FixtureRequest) -> str:
     return str(request.param)

@@ -52,9 +52,9 @@ def code_of(bank: RunningGateway) -> str:
     return str(bank.control("sms", phone=PHONE)["messages"][-1]["code"])
 
 
-def sign(rider: Phone, bank: RunningGateway) -> str:
+def sign(rider: Phone, bank: RunningGateway, **wished: object) -> str:
     """Start and confirm; return the mandate's number."""
-    wish = {"channel": "bank", "card": a_card(bank)}
+    wish = {"channel": "bank", "card": a_card(bank), **wished}
     started = rider.call("POST", "mandates", wish, status=201)
     assert started["state"] == "awaiting"
     number = str(started["mandate_no"])

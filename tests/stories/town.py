@@ -23,6 +23,7 @@ from app.connectors.documents.registry import build_documents
 from app.connectors.logins.registry import build_logins
 from app.connectors.messages.registry import build_messengers
 from app.db import make_read, make_transact
+from app.domain.calendar import business_day
 from app.domain.inquiries.operations import resolve_orders, resolve_refunds
 from app.domain.mandates.asking import resolve_mandates
 from app.domain.outbox.operations import send_messages
@@ -32,6 +33,7 @@ from app.domain.staff.models import Role
 from app.domain.staff.operations import add_staff_member
 from app.domain.verification import verify_books
 from app.factory import build_vault, create_app, new_number
+from app.jobs import plan_debits, propose_refunds, submit_debits
 from app.payments.registry import build_channels
 from config.agreement_text_files import load_agreement_texts
 from config.bank_layout_files import load_bank_layout
@@ -191,10 +193,14 @@ class Town:
     def run_jobs(self, *, after: int = 0) -> None:
         """Let time pass, then run what the scheduler would run."""
         self.advance(after)
+        today = business_day(self.clock.now())
+        plan_debits.run(self.ports, on=today)
+        submit_debits.run(self.ports, on=today)
         resolve_orders(self.ports)
         resolve_refunds(self.ports)
         resolve_mandates(self.ports)
         send_messages(self.ports)
+        propose_refunds.run(self.ports, on=today)
 
     def until_accepted(self, platform: str, number: str, *, count: int = 1) -> None:
         """Wait until that many notices of an order were accepted by us."""
@@ -211,6 +217,12 @@ class Town:
             taken = sum(t["amount_fen"] for t in books["trades"] if t["paid_at"])
             refunded = sum(t["refunded_fen"] for t in books["trades"])
             assert self.clearing_fen(platform) == taken - refunded, (platform, books)
+        if self.bank is not None:
+            books = self.bank.look("books")
+            taken = sum(d["amount_fen"] for d in books["debits"] if d["state"] == "SUCCEEDED")
+            refunded = sum(refund["amount_fen"] for refund in books["refunds"])
+            assert self.clearing_fen("bank") == taken - refunded, books["debits"]
+            assert books["balance_fen"] == taken - refunded
 
     def clearing_fen(self, channel: str) -> int:
         """Return what a channel owes us by our own books."""
@@ -231,11 +243,17 @@ class Town:
 
 @contextmanager
 def open_town(
-    engine: Engine, data_dir: Path, *, with_bank: bool = False, **alipay: object
+    engine: Engine,
+    data_dir: Path,
+    *,
+    with_bank: bool = False,
+    with_files: bool = True,
+    **alipay: object,
 ) -> Iterator[Town]:
     """Start the gateways and the product on free ports of the loopback.
 
     Args:
+        with_files: a bank takes debits by files; otherwise one by one, in real time.
         alipay: what is set otherwise than Alipay's sandbox has issued it.
     """
     clock = MovableClock(START.astimezone(UTC))
@@ -248,7 +266,8 @@ def open_town(
         bank = stack.enter_context(running(create_bank, data_dir)) if with_bank else None
         door: dict[str, Any] = {}
         url = stack.enter_context(serving(lambda env, start: door["app"](env, start)))
-        settings = _settings(url, engine, gateways, bank, alipay)
+        bank_settings = _bank_settings(bank, with_files=with_files) if bank else None
+        settings = _settings(url, engine, gateways, bank_settings, alipay)
         ports = Ports(
             transact=make_transact(engine),
             read=make_read(engine),
@@ -278,7 +297,7 @@ def _settings(
     url: str,
     engine: Engine,
     gateways: dict[str, RunningGateway],
-    bank: RunningGateway | None,
+    bank: BankSettings | None,
     of_alipay: dict[str, object],
 ) -> Settings:
     wechat, alipay = gateways["wechat"], gateways["alipay"]
@@ -307,21 +326,19 @@ def _settings(
                 **of_alipay,
             }
         ),
-        bank=_bank_settings(bank) if bank else None,
+        bank=bank,
     )
 
 
-def _bank_settings(bank: RunningGateway) -> BankSettings:
+def _bank_settings(bank: RunningGateway, *, with_files: bool) -> BankSettings:
     issued = _fields(bank.credentials.bank, "LIANJIAO_BANK_")
-    return BankSettings.model_validate(
-        {
-            # The sandbox also tells the number of the centre's own account.
-            **{name: value for name, value in issued.items() if name in BankSettings.model_fields},
-            "gateway_url": f"{bank.url}gateway/",
-            "sftp_host": "127.0.0.1",
-            "sftp_port": bank.control("files/port")["port"],
-        }
-    )
+    # The sandbox also tells the number of the centre's own account.
+    known = {name: value for name, value in issued.items() if name in BankSettings.model_fields}
+    files = {"sftp_host": "127.0.0.1", "sftp_port": bank.control("files/port")["port"]}
+    if not with_files:
+        known = {name: value for name, value in known.items() if not name.startswith("sftp_")}
+        files = {}
+    return BankSettings.model_validate({**known, "gateway_url": f"{bank.url}gateway/", **files})
 
 
 def _fields(issued: Any, prefix: str) -> dict[str, str]:

@@ -13,6 +13,7 @@ from app.domain.debits.rules import can_be_made_up
 from app.domain.deposits.operations import DepositRequest, MakeUp, start_deposit
 from app.domain.deposits.queries import DepositView
 from app.domain.errors import Conflict, NotFound
+from app.domain.payment_orders.models import PaymentOrder
 from app.domain.periods import Period
 from app.domain.ports import Ports
 
@@ -28,7 +29,12 @@ class NothingToMakeUp(Conflict):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MakeUpRequest:
-    """What a contributor asks for. `payer_ref` is their id at the channel."""
+    """What a contributor asks for.
+
+    Attributes:
+        payer_ref: their id at the channel.
+        despite_debit: they know that the debit of another period is under way.
+    """
 
     account_id: int
     period: str
@@ -36,13 +42,15 @@ class MakeUpRequest:
     payer_ref: str
     client_ip: str
     request_key: str
+    despite_debit: bool = False
 
 
 def make_up(ports: Ports, *, request: MakeUpRequest) -> DepositView:
     """Place an order over the amount of a debit that failed; once paid, it is not tried again.
 
     Within its period it counts for that; later for the month it is paid in, because missed months
-    are never filled (试点方案 第五条 「累计」). Raises as `start_deposit` does, too.
+    are never filled (试点方案 第五条 「累计」). The same `request_key` again returns the same
+    order, whatever became of it. Raises as `start_deposit` does, too.
 
     Raises:
         NotFound: no such period of this account.
@@ -58,6 +66,7 @@ def make_up(ports: Ports, *, request: MakeUpRequest) -> DepositView:
             payer_ref=request.payer_ref,
             client_ip=request.client_ip,
             request_key=request.request_key,
+            despite_debit=request.despite_debit,
             makes_up=made_up,
         ),
     )
@@ -73,7 +82,13 @@ def _look(session: Session, ports: Ports, request: MakeUpRequest) -> tuple[int, 
     if found is None:
         raise NotFound(NOT_FOUND)
     today = business_day(ports.now())
-    if not can_be_made_up(found.state, attempts=found.attempt_count):
+    came_before = select(PaymentOrder.id).where(
+        PaymentOrder.account_id == request.account_id,
+        PaymentOrder.request_key == request.request_key,
+    )
+    if session.scalar(came_before) is None and not can_be_made_up(
+        found.state, attempts=found.attempt_count
+    ):
         raise NothingToMakeUp
     is_over = Period.parse(found.period).last_day < today
     made_up = MakeUp(instruction_id=found.id, period=None if is_over else found.period)

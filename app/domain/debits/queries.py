@@ -109,24 +109,9 @@ def list_debits(
 
 def find_next_debit(session: Session, *, account_id: int, now: datetime) -> NextDebit | None:
     """Return what will be debited next: what is announced, or else what the agreement says."""
-    row = session.execute(
-        select(INSTRUCTION)
-        .where(
-            INSTRUCTION.c.account_id == account_id,
-            INSTRUCTION.c.state == InstructionState.SCHEDULED,
-        )
-        .order_by(INSTRUCTION.c.next_attempt_on)
-        .limit(1)
-    ).one_or_none()
-    if row is not None:
-        return NextDebit(
-            period=row.period,
-            due_on=row.due_on,
-            sent_on=row.next_attempt_on,
-            amount_fen=row.amount_fen,
-            channel=row.channel,
-            announced=True,
-        )
+    announced = find_announced_debit(session, account_id=account_id)
+    if announced is not None:
+        return announced
     try:
         agreement = get_live_agreement(session, account_id=account_id, now=now)
     except NotFound:
@@ -145,6 +130,29 @@ def find_next_debit(session: Session, *, account_id: int, now: datetime) -> Next
                 announced=False,
             )
     return None
+
+
+def find_announced_debit(session: Session, *, account_id: int) -> NextDebit | None:
+    """Return what is announced, or is to be tried again, and comes first; one query."""
+    row = session.execute(
+        select(INSTRUCTION)
+        .where(
+            INSTRUCTION.c.account_id == account_id,
+            INSTRUCTION.c.state == InstructionState.SCHEDULED,
+        )
+        .order_by(INSTRUCTION.c.next_attempt_on)
+        .limit(1)
+    ).one_or_none()
+    if row is None:
+        return None
+    return NextDebit(
+        period=row.period,
+        due_on=row.due_on,
+        sent_on=row.next_attempt_on,
+        amount_fen=row.amount_fen,
+        channel=row.channel,
+        announced=True,
+    )
 
 
 def export_debits(session: Session, *, account_id: int) -> list[dict[str, Any]]:

@@ -17,7 +17,9 @@ from app.domain.contributors.models import Account, AccountStatus
 from app.domain.deposits.queries import DepositView, get_deposit, used_this_year_fen
 from app.domain.deposits.rules import (
     AccountNotUsable,
+    DebitUnderWay,
     IdempotencyKeyReused,
+    MakeUpUnderWay,
     check_amount,
     check_no_debit_under_way,
     check_room,
@@ -80,6 +82,7 @@ def start_deposit(ports: Ports, *, request: DepositRequest) -> DepositView:
         AmountBelowMinimum, YearlyCapExceeded, AccountNotUsable: a rule refuses.
         NoPolicyValue: no figure is in force today, e.g. outside the programme's dates.
         DebitUnderWay: a debit may still take money, and the request does not say that it is known.
+        MakeUpUnderWay: another order makes up the same period.
         IdempotencyKeyReused: the key came before with another content.
     """
     channel = ports.channels.paying.get(request.channel)
@@ -181,6 +184,8 @@ def _place_order(
     check_no_debit_under_way(
         _count_open_debits(session, request.account_id), despite=request.despite_debit
     )
+    if request.makes_up:
+        _check_not_made_up_yet(session, request.makes_up)
     policy = Policy.on(session, today)
     policy.programme.check_open()
     check_amount(request.amount_fen, minimum_fen=policy.deposit.monthly_minimum_fen)
@@ -217,3 +222,17 @@ def _count_open_debits(session: Session, account_id: int) -> int:
         )
         or 0
     )
+
+
+def _check_not_made_up_yet(session: Session, makes_up: MakeUp) -> None:
+    """Refuse a second open order for one instruction, before the database has to."""
+    other = session.execute(
+        select(ORDER.c.order_no, ORDER.c.mandate_id).where(
+            ORDER.c.open_instruction_id == makes_up.instruction_id
+        )
+    ).one_or_none()
+    if other is None:
+        return
+    if other.mandate_id is not None:
+        raise DebitUnderWay
+    raise MakeUpUnderWay(order_no=other.order_no)

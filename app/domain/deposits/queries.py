@@ -142,6 +142,7 @@ def _view(order: PaymentOrder) -> DepositView:
         expires_at=order.expires_at,
         paid_at=order.paid_at,
         credited_on=order.credited_on,
-        contribution_month=order.contribution_month,
+        # That of a make-up order is known before; it counts for nothing until it is paid.
+        contribution_month=order.contribution_month if credited else None,
         prepay_reference=order.prepay_reference,
     )

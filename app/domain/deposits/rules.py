@@ -38,6 +38,13 @@ class DebitUnderWay(Conflict):
     )
 
 
+class MakeUpUnderWay(Conflict):
+    """A period is made up by one order at a time; `order_no` in the detail says by which."""
+
+    code = "make_up_under_way"
+    default_message = "该期已有一笔补缴订单，请完成支付，或待其关闭后再试"
+
+
 class IdempotencyKeyReused(Conflict):
     """The same Idempotency-Key came with another content."""
 

@@ -3,6 +3,7 @@
 from app.routes.citizen import (
     account,
     agreement,
+    debits,
     deposits,
     enrolment,
     mandates,
@@ -20,6 +21,7 @@ BLUEPRINTS = (
     agreement.blueprint,
     mandates.blueprint,
     messages.blueprint,
+    debits.blueprint,
     deposits.blueprint,
     refunds.blueprint,
 )

@@ -10,6 +10,7 @@ from app.domain.calendar import month_bounds
 from app.domain.contributors.models import AccountStatus
 from app.domain.ledger.models import EntryKind
 from app.domain.ledger.queries import statement
+from app.routes.citizen.debit_shapes import NEXT_DEBIT, NextDebitOut
 from app.routes.citizen.schemas import Day, Fen, Instant, Page
 from app.routes.guards import account_id, citizen_auth, ports
 from app.routes.json import Out
@@ -31,6 +32,7 @@ ACCOUNT = {
     "months": ["2026-10", "2026-11"],
     "months_to_loan_gate": 4,
     "opening_subsidy_fen": 50000,
+    "next_debit": NEXT_DEBIT,
 }
 ENTRIES = {
     "items": [
@@ -67,6 +69,9 @@ class AccountOut(Out):
     months: list[str] = Field(description="已计入的缴存月份", examples=[["2026-10", "2026-11"]])
     months_to_loan_gate: int = Field(description="距可申请贷款还需的累计缴存月数")
     opening_subsidy_fen: Fen = Field(description="已发放的开户补贴，单位：分")
+    next_debit: NextDebitOut | None = Field(
+        description="已提示或将重试的下一笔扣款；没有时为空，以后各期见 /api/v1/debits/next"
+    )
 
 
 class EntryOut(Out):
@@ -105,7 +110,8 @@ class EntriesQuery(Page):
 @blueprint.doc(
     operation_id="get_account",
     summary="账户概览",
-    description="余额、本自然年度的缴存与剩余额度、累计月数。当日无适用的政策参数时为 422。",
+    description="余额、本自然年度的缴存与剩余额度、累计月数、下一笔扣款。"
+    "当日无适用的政策参数时为 422。",
     responses=[409, 422],
 )
 def show() -> AccountOut:

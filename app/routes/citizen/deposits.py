@@ -6,6 +6,7 @@ from apiflask import APIBlueprint
 from flask import request
 from pydantic import Field
 
+from app.domain.agreements.rules import DebitChannel
 from app.domain.contributors.models import Platform
 from app.domain.deposits.operations import DepositRequest, deposit_with_payment, start_deposit
 from app.domain.deposits.queries import DepositView, list_deposits
@@ -68,13 +69,17 @@ class DepositIn(In):
 
     channel: Platform = Field(description="支付渠道：wechat 或 alipay")
     amount_fen: AmountIn
+    despite_debit: bool = Field(
+        default=False,
+        description="已知有一笔自动扣款正在处理、仍可能扣款成功，仍要缴存",
+    )
 
 
 class DepositOut(Out):
     """A deposit. While it can be paid, `payment` is what the phone hands to the channel's app."""
 
     order_no: str
-    channel: Platform
+    channel: DebitChannel = Field(description="支付或扣款的渠道")
     amount_fen: Fen
     refunded_fen: Fen = Field(description="已退款，单位：分")
     refundable_fen: Fen = Field(description="还可申请退款，单位：分")
@@ -84,7 +89,10 @@ class DepositOut(Out):
     expires_at: Instant = Field(description="此后不能再支付")
     paid_at: Instant | None
     credited_on: Day | None = Field(description="入账日期")
-    contribution_month: str | None = Field(description="计入的缴存月份")
+    contribution_month: str | None = Field(
+        description="计入的缴存月份，按季扣款的为季度，如 2026Q4；入账后才有",
+        examples=["2026-11", "2026Q4"],
+    )
     payment: dict[str, str] = Field(description="交给支付接口的参数；不可支付时为空")
 
 
@@ -104,7 +112,8 @@ class DepositsOut(Out):
     operation_id="create_deposit",
     summary="发起缴存",
     description="下单并返回支付参数。不低于最低月缴存额，不超过本自然年度剩余额度；"
-    "同一 Idempotency-Key 返回同一笔订单。",
+    "同一 Idempotency-Key 返回同一笔订单。有自动扣款正在处理时，回答 409 debit_under_way；"
+    "请本人确认后，以 despite_debit 为 true 重新提交。",
     responses=[409],
 )
 def create(headers_data: IdempotencyHeaders, json_data: DepositIn) -> DepositOut:
@@ -121,9 +130,10 @@ def create(headers_data: IdempotencyHeaders, json_data: DepositIn) -> DepositOut
             payer_ref=payer,
             client_ip=request.remote_addr or "127.0.0.1",
             request_key=headers_data.key,
+            despite_debit=json_data.despite_debit,
         ),
     )
-    return _out(view)
+    return show_deposit(view)
 
 
 @blueprint.get("")
@@ -133,7 +143,7 @@ def create(headers_data: IdempotencyHeaders, json_data: DepositIn) -> DepositOut
 @blueprint.doc(
     operation_id="list_deposits",
     summary="缴存记录",
-    description="本人的全部订单；支付参数只在详情中给出。",
+    description="本人的全部订单与已入账的扣款；未扣成的扣款不在其中。支付参数只在详情中给出。",
     responses=[409],
 )
 def index(query_data: Page) -> DepositsOut:
@@ -146,7 +156,7 @@ def index(query_data: Page) -> DepositsOut:
     )
     page = found[: query_data.limit]
     return DepositsOut(
-        items=[_out(view) for view in page],
+        items=[show_deposit(view) for view in page],
         next_cursor=page[-1].id if len(found) > query_data.limit else None,
     )
 
@@ -162,13 +172,14 @@ def index(query_data: Page) -> DepositsOut:
 )
 def show(order_no: str) -> DepositOut:
     """Return one of one's own deposits."""
-    return _out(deposit_with_payment(ports(), account_id=account_id(), order_no=order_no))
+    return show_deposit(deposit_with_payment(ports(), account_id=account_id(), order_no=order_no))
 
 
-def _out(view: DepositView) -> DepositOut:
+def show_deposit(view: DepositView) -> DepositOut:
+    """Return a deposit as the phone sees it."""
     return DepositOut(
         order_no=view.order_no,
-        channel=Platform(view.channel),
+        channel=DebitChannel(view.channel),
         amount_fen=view.amount_fen,
         refunded_fen=view.refunded_fen,
         refundable_fen=view.refundable_fen,

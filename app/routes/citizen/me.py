@@ -46,6 +46,8 @@ EXPORT = {
     "deposits": [],
     "refunds": [],
     "agreements": [],
+    "mandates": [],
+    "debits": [],
     "subsidies": [],
     "entries": [],
 }
@@ -77,6 +79,8 @@ class ExportOut(Out):
     deposits: list[dict[str, Any]] = Field(description="缴存")
     refunds: list[dict[str, Any]] = Field(description="退款")
     agreements: list[dict[str, Any]] = Field(description="缴存协议与签署记录")
+    mandates: list[dict[str, Any]] = Field(description="扣款签约")
+    debits: list[dict[str, Any]] = Field(description="按协议的扣款，各次尝试在内")
     subsidies: list[dict[str, Any]] = Field(description="补贴")
     entries: list[dict[str, Any]] = Field(description="账户明细")
 

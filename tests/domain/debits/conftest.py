@@ -68,7 +68,12 @@ class Debiting:
         return self.fund.notify(body)
 
     def make_up(
-        self, period: str, *, channel: str = "alipay", key: str = "make-up-1"
+        self,
+        period: str,
+        *,
+        channel: str = "alipay",
+        key: str = "make-up-1",
+        despite_debit: bool = False,
     ) -> DepositView:
         return make_up(
             self.ports,
@@ -79,6 +84,7 @@ class Debiting:
                 payer_ref="payer",
                 client_ip="127.0.0.1",
                 request_key=key,
+                despite_debit=despite_debit,
             ),
         )
 
