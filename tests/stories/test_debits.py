@@ -214,6 +214,8 @@ def test_a_refusal_that_the_bank_takes_back_is_credited_and_told_to_staff(
     first = last_order(rider)
     bank.control("debits/correct", order_no=first)
     bank.until(lambda _log: see(rider)["state"] == "succeeded")
+    (attempt,) = see(rider)["attempts"]
+    assert (attempt["state_text"], attempt["reason_text"]) == ("已入账", "")
     assert town.breaks() == [("late_debit", first)]
     for _ in range(4):
         town.run_jobs(after=DAY)

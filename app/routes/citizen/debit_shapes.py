@@ -196,6 +196,8 @@ def _waits_for_a_retry(view: DebitView) -> bool:
 
 def _show_attempt(attempt: AttemptView) -> AttemptOut:
     by_hand = attempt.by_hand
+    # One that took the money after all keeps its refusal, for staff.
+    reason = attempt.reason if attempt.state is OrderState.FAILED else None
     return AttemptOut(
         order_no=attempt.order_no,
         channel=DebitChannel(attempt.channel),
@@ -203,8 +205,8 @@ def _show_attempt(attempt: AttemptView) -> AttemptOut:
         state_text=(DEPOSIT_STATE_TEXTS if by_hand else ATTEMPT_STATE_TEXTS)[attempt.state],
         at=attempt.created_at,
         by_hand=by_hand,
-        reason=attempt.reason,
-        reason_text=_reason_text(attempt.reason),
+        reason=reason,
+        reason_text=_reason_text(reason),
     )
 
 
