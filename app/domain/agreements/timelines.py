@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, timedelta
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
 from app.domain.agreements.models import Agreement, AgreementState, AgreementTerms
@@ -104,7 +105,7 @@ def read_terms(session: Session, agreement_id: int) -> Sequence[AgreementTerms]:
     ).all()
 
 
-def version_of(row: AgreementTerms) -> Version:
+def version_of(row: AgreementTerms | Row[Any]) -> Version:
     """Return a stored version as the rules know it."""
     return Version(
         number=row.version,

@@ -9,7 +9,6 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
-    ColumnElement,
     Row,
     Select,
     and_,
@@ -25,10 +24,10 @@ from sqlalchemy.orm import Session
 
 from app.domain.agreements.models import Agreement, AgreementState
 from app.domain.agreements.rules import DebitChannel
-from app.domain.agreements.timelines import yearly_cap_of
 from app.domain.base import rows_changed, table_of
 from app.domain.calendar import business_day
 from app.domain.contributors.models import Account, AccountStatus
+from app.domain.debit_runs.limits import Limits, read_limits
 from app.domain.debits.models import DebitInstruction
 from app.domain.debits.moves import Failure, end, fail
 from app.domain.debits.rules import (
@@ -46,8 +45,6 @@ from app.domain.mandates.rules import MandateState
 from app.domain.payment_orders.models import OPEN_STATES, OrderState, PaymentOrder
 from app.domain.payment_orders.rules import FIRST_QUERY_AFTER
 from app.domain.periods import Period
-from app.domain.policy.queries import Policy
-from app.domain.policy.rules import ProgrammeNotInForce
 
 ACCOUNT = table_of(Account)
 AGREEMENT = table_of(Agreement)
@@ -61,6 +58,30 @@ is shown to staff."""
 
 # Built once: to build a statement costs SQLAlchemy several times what it costs to run it.
 _INSERT_ORDERS = insert(ORDER)
+_IS_DUE = and_(
+    INSTRUCTION.c.state == InstructionState.SCHEDULED,
+    INSTRUCTION.c.next_attempt_on <= bindparam("today"),
+    INSTRUCTION.c.channel.in_(bindparam("channels", expanding=True)),
+)
+_COUNT_DUE = select(func.count()).where(_IS_DUE)
+_DUE: Select[Any] = (
+    select(
+        INSTRUCTION.c.id,
+        INSTRUCTION.c.account_id,
+        INSTRUCTION.c.agreement_id,
+        INSTRUCTION.c.channel,
+        INSTRUCTION.c.amount_fen,
+        INSTRUCTION.c.period,
+        INSTRUCTION.c.attempt_count,
+        INSTRUCTION.c.announced_from,
+        INSTRUCTION.c.announced_until,
+    )
+    .where(_IS_DUE)
+    .order_by(INSTRUCTION.c.next_attempt_on, INSTRUCTION.c.id)
+    .limit(bindparam("most"))
+    # Another run has those: they are in good hands.
+    .with_for_update(skip_locked=True)
+)
 _NET = ORDER.c.amount_fen - ORDER.c.refund_reserved_fen
 _IS_OPEN = ORDER.c.state.in_(OPEN_STATES)
 _USED = (
@@ -100,14 +121,49 @@ _BY_HAND: Select[Any] = select(
         and_(_IS_OPEN, ORDER.c.instruction_id.is_not(None)),
     ),
 )
-_MANDATES: Select[Any] = select(
-    MANDATE.c.id, MANDATE.c.account_id, MANDATE.c.channel, MANDATE.c.reference, MANDATE.c.cap_fen
-).where(
-    MANDATE.c.account_id.in_(bindparam("accounts", expanding=True)),
-    MANDATE.c.state == MandateState.ACTIVE,
-    MANDATE.c.valid_from <= bindparam("today"),
-    MANDATE.c.valid_to >= bindparam("today"),
+_CIRCUMSTANCES: Select[Any] = (
+    select(
+        INSTRUCTION.c.id.label("instruction_id"),
+        ACCOUNT.c.status,
+        AGREEMENT.c.state,
+        MANDATE.c.id,
+        MANDATE.c.reference,
+        MANDATE.c.cap_fen,
+    )
+    .join(ACCOUNT, ACCOUNT.c.id == INSTRUCTION.c.account_id)
+    .join(AGREEMENT, AGREEMENT.c.id == INSTRUCTION.c.agreement_id)
+    .join(
+        MANDATE,
+        and_(
+            MANDATE.c.account_id == INSTRUCTION.c.account_id,
+            MANDATE.c.channel == INSTRUCTION.c.channel,
+            MANDATE.c.state == MandateState.ACTIVE,
+            MANDATE.c.valid_from <= bindparam("today"),
+            MANDATE.c.valid_to >= bindparam("today"),
+        ),
+        isouter=True,
+    )
+    .where(INSTRUCTION.c.id.in_(bindparam("ids", expanding=True)))
 )
+_COUNT_ORDERS = (
+    update(ACCOUNT)
+    .where(ACCOUNT.c.id.in_(bindparam("accounts", expanding=True)))
+    .values(order_count=ACCOUNT.c.order_count + 1)
+)
+_ATTEMPT = (
+    update(INSTRUCTION)
+    .where(INSTRUCTION.c.id.in_(bindparam("ids", expanding=True)))
+    .values(
+        state=InstructionState.ATTEMPTING,
+        next_attempt_on=None,
+        attempt_count=INSTRUCTION.c.attempt_count + 1,
+        first_attempt_on=func.coalesce(INSTRUCTION.c.first_attempt_on, bindparam("today")),
+    )
+)
+
+
+_Decided = tuple[Row[Any], Decision, Row[Any]]
+"""An instruction, what to do with it, and its account, agreement and mandate as they are now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +181,7 @@ class Claimed:
     """What a claim took up.
 
     Attributes:
+        limits: what it went by, for the next claim of the run.
         steps: how many instructions took which step.
         waiting: ids of those that wait for a payment by hand or an announcement, and stay due.
     """
@@ -132,6 +189,7 @@ class Claimed:
     attempts: list[Attempt]
     steps: Mapping[str, int]
     waiting: list[int]
+    limits: Limits | None = None
 
 
 def claim_due(
@@ -143,6 +201,7 @@ def claim_due(
     new_number: Callable[[str], str],
     announcing: Collection[str] = (),
     passed_over: Collection[int] = (),
+    limits: Limits | None = None,
 ) -> Claimed:
     """Take up to `limit` instructions of these channels whose day has come.
 
@@ -152,102 +211,71 @@ def claim_due(
     Args:
         announcing: the channels that take announced debits only.
         passed_over: ids of instructions to leave alone in this run.
+        limits: what an earlier claim of the run went by; read anew when they no longer hold.
     """
     today = business_day(now)
-    due = _due(channels, today).where(INSTRUCTION.c.id.not_in(passed_over)).limit(limit)
-    rows = session.execute(due).all()
+    due = _DUE if not passed_over else _DUE.where(INSTRUCTION.c.id.not_in(passed_over))
+    values = {"channels": channels, "today": today, "most": limit}
+    rows = session.execute(due, values).all()
     if not rows:
         return Claimed(attempts=[], steps={}, waiting=[])
-    decided = _decide_all(session, rows, announcing=announcing, today=today)
+    if limits is None or not limits.still_hold(now):
+        limits = read_limits(session, now=now)
+    decided = _decide_all(session, rows, announcing=announcing, limits=limits, today=today)
     _set_aside(session, decided, now=now)
-    sending = [
-        (row, mandate)
-        for row, decision, mandate in decided
-        if decision.step is Step.SEND and mandate is not None
-    ]
+    sending = [(row, found) for row, decision, found in decided if decision.step is Step.SEND]
     return Claimed(
         attempts=_store_attempts(session, sending, today=today, now=now, new_number=new_number),
         steps=Counter(decision.step.value for _, decision, _ in decided),
         waiting=[row.id for row, decision, _ in decided if decision.step is Step.WAIT],
+        limits=limits,
     )
 
 
 def count_due_debits(session: Session, *, on: date) -> int:
     """Return how many instructions of all channels would be taken up."""
-    return session.scalar(select(func.count()).where(_is_due(tuple(DebitChannel), on))) or 0
-
-
-def _due(channels: Collection[str], today: date) -> Select[Any]:
-    return (
-        select(INSTRUCTION)
-        .where(_is_due(channels, today))
-        .order_by(INSTRUCTION.c.next_attempt_on, INSTRUCTION.c.id)
-        # Another run has those: they are in good hands.
-        .with_for_update(skip_locked=True)
-    )
-
-
-def _is_due(channels: Collection[str], today: date) -> ColumnElement[bool]:
-    return and_(
-        INSTRUCTION.c.state == InstructionState.SCHEDULED,
-        INSTRUCTION.c.next_attempt_on <= today,
-        INSTRUCTION.c.channel.in_(channels),
-    )
+    return session.scalar(_COUNT_DUE, {"channels": tuple(DebitChannel), "today": on}) or 0
 
 
 def _decide_all(
-    session: Session, rows: Sequence[Row[Any]], *, announcing: Collection[str], today: date
-) -> list[tuple[Row[Any], Decision, Row[Any] | None]]:
+    session: Session,
+    rows: Sequence[Row[Any]],
+    *,
+    announcing: Collection[str],
+    limits: Limits,
+    today: date,
+) -> list[_Decided]:
     account_ids = sorted({row.account_id for row in rows})
     # As for an order that a person places: two of one person wait for each other, so that both
     # cannot take the same room under the cap.
-    rows_changed(
-        session,
-        update(ACCOUNT)
-        .where(ACCOUNT.c.id.in_(account_ids))
-        .values(order_count=ACCOUNT.c.order_count + 1),
-    )
-    usable = set(
-        session.scalars(
-            select(ACCOUNT.c.id).where(
-                ACCOUNT.c.id.in_(account_ids), ACCOUNT.c.status == AccountStatus.NORMAL
-            )
+    rows_changed(session, _COUNT_ORDERS, {"accounts": account_ids})
+    circumstances = {
+        found.instruction_id: found
+        for found in session.execute(
+            _CIRCUMSTANCES, {"ids": [row.id for row in rows], "today": today}
         )
-    )
-    ended = set(
-        session.scalars(
-            select(AGREEMENT.c.id).where(
-                AGREEMENT.c.id.in_({row.agreement_id for row in rows}),
-                AGREEMENT.c.state == AgreementState.ENDED,
-            )
-        )
-    )
-    mandates: dict[tuple[int, str], Row[Any]] = {
-        (mandate.account_id, mandate.channel): mandate
-        for mandate in session.execute(_MANDATES, {"accounts": account_ids, "today": today})
     }
-    programme_open = _is_programme_open(session, today)
-    cap_fen = yearly_cap_of(session, today.year)
+    cap_fen = limits.cap_fen
     used = _used_fen(session, account_ids, year=today.year)
     by_hand = _paid_by_hand(session, rows, account_ids)
-    decided: list[tuple[Row[Any], Decision, Row[Any] | None]] = []
+    decided: list[_Decided] = []
     for row in rows:
-        mandate = mandates.get((row.account_id, row.channel))
+        found = circumstances[row.id]
         paid_fen, has_open_order = by_hand(row)
         standing = Standing(
-            agreement_ended=row.agreement_id in ended,
-            account_usable=row.account_id in usable,
-            programme_open=programme_open,
+            agreement_ended=found.state is AgreementState.ENDED,
+            account_usable=found.status is AccountStatus.NORMAL,
+            programme_open=limits.programme_open,
             has_open_order=has_open_order,
             paid_by_hand_fen=paid_fen,
             room_fen=None if cap_fen is None else cap_fen - used.get(row.account_id, 0),
-            mandate_cap_fen=mandate.cap_fen if mandate else None,
+            mandate_cap_fen=found.cap_fen,
             announced=row.channel not in announcing or is_announced(row, today),
         )
         decision = decide(row.amount_fen, standing)
         if decision.step is Step.SEND:
             used[row.account_id] = used.get(row.account_id, 0) + row.amount_fen
-        decided.append((row, decision, mandate))
+        decided.append((row, decision, found))
     return decided
 
 
@@ -255,14 +283,6 @@ def is_announced(row: Row[Any], day: date) -> bool:
     """Tell whether an instruction's announcement is good for a day."""
     begins: date | None = row.announced_from
     return begins is not None and begins <= day <= row.announced_until
-
-
-def _is_programme_open(session: Session, today: date) -> bool:
-    try:
-        Policy.on(session, today).programme.check_open()
-    except ProgrammeNotInForce:
-        return False
-    return True
 
 
 def _used_fen(session: Session, account_ids: Sequence[int], *, year: int) -> dict[int, int]:
@@ -300,7 +320,7 @@ def _paid_by_hand(
 
 def _set_aside(
     session: Session,
-    decided: Sequence[tuple[Row[Any], Decision, Row[Any] | None]],
+    decided: Sequence[_Decided],
     *,
     now: datetime,
 ) -> None:
@@ -333,14 +353,14 @@ def _store_attempts(
         return []
     attempts: list[Attempt] = []
     orders: list[dict[str, Any]] = []
-    for row, mandate in sending:
+    for row, found in sending:
         order_no = new_number("A")
         attempts.append(
             Attempt(
                 order_no=order_no,
                 channel=row.channel,
                 amount_fen=row.amount_fen,
-                mandate_reference=mandate.reference,
+                mandate_reference=found.reference,
             )
         )
         orders.append(
@@ -352,26 +372,16 @@ def _store_attempts(
                 "state": OrderState.SENDING,
                 "request_key": f"debit:{row.id}:{row.attempt_count + 1}",
                 "request_digest": digest_request(
-                    channel=row.channel, amount_fen=row.amount_fen, mandate=mandate.id
+                    channel=row.channel, amount_fen=row.amount_fen, mandate=found.id
                 ),
                 "created_at": now,
                 "expires_at": now + ANSWER_DUE_AFTER,
                 "next_query_at": now + FIRST_QUERY_AFTER,
                 "contribution_month": row.period,
                 "instruction_id": row.id,
-                "mandate_id": mandate.id,
+                "mandate_id": found.id,
             }
         )
     session.execute(_INSERT_ORDERS, orders)
-    rows_changed(
-        session,
-        update(INSTRUCTION)
-        .where(INSTRUCTION.c.id.in_([row.id for row, _ in sending]))
-        .values(
-            state=InstructionState.ATTEMPTING,
-            next_attempt_on=None,
-            attempt_count=INSTRUCTION.c.attempt_count + 1,
-            first_attempt_on=func.coalesce(INSTRUCTION.c.first_attempt_on, today),
-        ),
-    )
+    rows_changed(session, _ATTEMPT, {"ids": [row.id for row, _ in sending], "today": today})
     return attempts

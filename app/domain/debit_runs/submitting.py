@@ -11,6 +11,7 @@ from functools import partial
 from sqlalchemy.orm import Session
 
 from app.domain.debit_runs.claiming import Attempt, Claimed, claim_due
+from app.domain.debit_runs.limits import Limits
 from app.domain.deposits.operations import DESCRIPTION
 from app.domain.ports import Ports
 from app.domain.ports.debits import DebitRequest
@@ -38,13 +39,17 @@ def submit_debits(ports: Ports) -> dict[str, int]:
     """
     counts: Counter[str] = Counter()
     waiting: list[int] = []
+    limits: Limits | None = None
     with ThreadPoolExecutor(SENDERS, thread_name_prefix="debit") as pool:
         while True:
-            claimed = ports.transact(partial(_claim, ports=ports, passed_over=waiting))
+            claimed = ports.transact(
+                partial(_claim, ports=ports, passed_over=waiting, limits=limits)
+            )
             if not claimed.steps:
                 return dict(counts)
             counts.update({step: n for step, n in claimed.steps.items() if step != "send"})
             waiting += claimed.waiting
+            limits = claimed.limits
             outcomes = list(pool.map(partial(_send, ports), claimed.attempts))
             channels = [attempt.channel for attempt in claimed.attempts]
             counts.update(record_answers(ports, list(zip(channels, outcomes, strict=True))))
@@ -78,7 +83,9 @@ def record_answers(ports: Ports, answers: Sequence[tuple[str, Outcome]]) -> Coun
     return sum((record_answers(ports, [answer]) for answer in answers), Counter())
 
 
-def _claim(session: Session, *, ports: Ports, passed_over: Sequence[int]) -> Claimed:
+def _claim(
+    session: Session, *, ports: Ports, passed_over: Sequence[int], limits: Limits | None
+) -> Claimed:
     ports.fence(session)
     return claim_due(
         session,
@@ -88,6 +95,7 @@ def _claim(session: Session, *, ports: Ports, passed_over: Sequence[int]) -> Cla
         new_number=ports.new_number,
         announcing=ports.channels.announcing,
         passed_over=passed_over,
+        limits=limits,
     )
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Row, case, select, update
+from sqlalchemy import BindParameter, Row, Select, Update, bindparam, case, select, update
 from sqlalchemy.orm import Session
 
 from app.domain.agreements.operations import suspend_for_missed
@@ -34,6 +35,14 @@ _SAYS_SOMETHING_OF_THE_MANDATE = {
     Reason.ACCOUNT_FROZEN,
     Reason.IDENTITY_MISMATCH,
 }
+# Built once: to build a statement costs SQLAlchemy several times what it costs to run it.
+_LOCK_WHOLE: Select[Any] = (
+    select(INSTRUCTION)
+    .where(INSTRUCTION.c.id.in_(bindparam("ids", expanding=True)))
+    .order_by(INSTRUCTION.c.id)
+    .with_for_update()
+)
+_LOCK: Select[Any] = _LOCK_WHOLE.with_only_columns(INSTRUCTION.c.id, INSTRUCTION.c.state)
 _CAN_STILL_BE_PAID = (InstructionState.SCHEDULED, InstructionState.MISSED)
 
 
@@ -70,7 +79,7 @@ def fulfil(session: Session, paid: Sequence[Fulfilment], *, now: datetime) -> No
     Late truth: it counts whatever was decided meanwhile. Money that was debited twice for one
     period, or after the channel had said no, is a break for staff.
     """
-    instructions = _lock(session, [one.instruction_id for one in paid])
+    instructions = _lock(session, _LOCK, [one.instruction_id for one in paid])
     fulfilled: dict[int, str] = {}
     made_up: list[int] = []
     for one in paid:
@@ -108,7 +117,7 @@ def fail(session: Session, failures: Sequence[Failure], *, now: datetime) -> Non
     today = business_day(now)
     figures = Policy.on(session, today).debit
     calendar = read_bank_calendar(session, on=today)
-    instructions = _lock(session, [failure.instruction_id for failure in failures])
+    instructions = _lock(session, _LOCK_WHOLE, [each.instruction_id for each in failures])
     missed: list[Row[Any]] = []
     for failure in failures:
         row = instructions[failure.instruction_id]
@@ -157,32 +166,36 @@ def end(
     )
 
 
-def _lock(session: Session, ids: Sequence[int]) -> Mapping[int, Row[Any]]:
-    rows = session.execute(
-        select(INSTRUCTION)
-        .where(INSTRUCTION.c.id.in_(ids))
-        .order_by(INSTRUCTION.c.id)
-        .with_for_update()
-    )
-    return {row.id: row for row in rows}
+def _lock(session: Session, which: Select[Any], ids: Sequence[int]) -> Mapping[int, Row[Any]]:
+    return {row.id: row for row in session.execute(which, {"ids": ids})}
 
 
-def _succeed(session: Session, order_no_by_id: Mapping[int, str], *, now: datetime) -> None:
-    moved = rows_changed(
-        session,
+@lru_cache(maxsize=64)
+def _succeeding(count: int) -> Update:
+    """Build the statement that fulfils so many instructions, the n-th by the order `number_n`."""
+    ids: list[BindParameter[int]] = [bindparam(f"id_{n}") for n in range(count)]
+    numbers: dict[Any, Any] = {key: bindparam(f"number_{n}") for n, key in enumerate(ids)}
+    return (
         update(INSTRUCTION)
         .where(
-            INSTRUCTION.c.id.in_(order_no_by_id),
+            INSTRUCTION.c.id.in_(ids),
             INSTRUCTION.c.state.in_(INSTRUCTION_STATES.sources_of(InstructionState.SUCCEEDED)),
         )
         .values(
             state=InstructionState.SUCCEEDED,
-            paid_order_no=case(dict(order_no_by_id), value=INSTRUCTION.c.id),
+            paid_order_no=case(numbers, value=INSTRUCTION.c.id),
             next_attempt_on=None,
             end_reason=None,
-            ended_at=now,
-        ),
+            ended_at=bindparam("ended"),
+        )
     )
+
+
+def _succeed(session: Session, order_no_by_id: Mapping[int, str], *, now: datetime) -> None:
+    values: dict[str, Any] = {"ended": now}
+    for n, (instruction_id, order_no) in enumerate(order_no_by_id.items()):
+        values[f"id_{n}"], values[f"number_{n}"] = instruction_id, order_no
+    moved = rows_changed(session, _succeeding(len(order_no_by_id)), values)
     assert moved == len(order_no_by_id), f"of {len(order_no_by_id)} instructions, {moved} moved"
 
 

@@ -9,7 +9,7 @@ from datetime import date, datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Row, insert, select
+from sqlalchemy import Row, Select, bindparam, insert, select
 from sqlalchemy.orm import Session
 
 from app.domain.agreements.models import Agreement, AgreementState, AgreementTerms
@@ -29,11 +29,37 @@ from app.domain.ports import Ports
 
 AGREEMENT = table_of(Agreement)
 INSTRUCTION = table_of(DebitInstruction)
+TERMS = table_of(AgreementTerms)
 
 PAGE = 500
 
 _LIVE = (AgreementState.ACTIVE, AgreementState.SUSPENDED)
+# Built once: to build a statement costs SQLAlchemy several times what it costs to run it.
 _INSERT = insert(INSTRUCTION)
+_PAGE: Select[Any] = (
+    select(
+        AGREEMENT.c.id,
+        AGREEMENT.c.account_id,
+        AGREEMENT.c.suspended_from,
+        AGREEMENT.c.suspended_through,
+    )
+    .where(AGREEMENT.c.id > bindparam("after_id"), AGREEMENT.c.state.in_(_LIVE))
+    .order_by(AGREEMENT.c.id)
+    .limit(PAGE)
+)
+_TERMS: Select[Any] = select(
+    TERMS.c.agreement_id,
+    TERMS.c.version,
+    TERMS.c.frequency,
+    TERMS.c.amount_fen,
+    TERMS.c.debit_day,
+    TERMS.c.channel,
+    TERMS.c.first_period,
+).where(TERMS.c.agreement_id.in_(bindparam("agreements", expanding=True)))
+_TAKEN: Select[Any] = select(INSTRUCTION.c.account_id, INSTRUCTION.c.period).where(
+    INSTRUCTION.c.account_id.in_(bindparam("accounts", expanding=True)),
+    INSTRUCTION.c.due_on >= bindparam("since"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,13 +81,15 @@ def plan_debits(ports: Ports, *, on: date) -> dict[str, int]:
 
     Returns: how many were `planned`.
     """
-    planned, after_id = 0, 0
+    planned, after_id, rules = 0, 0, None
     while True:
-        last_id, count = ports.transact(partial(_plan_page, ports=ports, on=on, after_id=after_id))
-        planned += count
-        if last_id is None:
+        page = ports.transact(
+            partial(_plan_page, ports=ports, on=on, after_id=after_id, rules=rules)
+        )
+        if page is None:
             return {"planned": planned}
-        after_id = last_id
+        after_id, count, rules = page
+        planned += count
 
 
 def count_plannable(session: Session, *, on: date, now: datetime) -> int:
@@ -75,24 +103,26 @@ def count_plannable(session: Session, *, on: date, now: datetime) -> int:
 
 
 def _plan_page(
-    session: Session, *, ports: Ports, on: date, after_id: int
-) -> tuple[int | None, int]:
+    session: Session, *, ports: Ports, on: date, after_id: int, rules: _Rules | None
+) -> tuple[int, int, _Rules] | None:
+    """Plan the agreements after one; return the last, how many periods, and the rules of today."""
     ports.fence(session)
     page = _read_page(session, after_id=after_id)
     if not page:
-        return None, 0
+        return None
     now = ports.now()
-    lead_days = {
-        name: channel.notice_window.latest_days
-        for name, channel in ports.channels.announcing.items()
-    }
-    rules = _read_rules(session, on=on, now=now, lead_days=lead_days)
+    if rules is None or rules.today != business_day(now):
+        lead_days = {
+            name: channel.notice_window.latest_days
+            for name, channel in ports.channels.announcing.items()
+        }
+        rules = _read_rules(session, on=on, now=now, lead_days=lead_days)
     rows = _due_on_page(session, page, rules=rules, now=now)
     if rows:
         # Two that plan at once: the second one's key is refused, and it looks again.
         session.execute(_INSERT, rows)
         tell_planned(session, rows, at=now)
-    return page[-1].id, len(rows)
+    return page[-1].id, len(rows), rules
 
 
 def _read_rules(
@@ -111,20 +141,14 @@ def _read_rules(
 
 
 def _read_page(session: Session, *, after_id: int) -> Sequence[Row[Any]]:
-    return session.execute(
-        select(AGREEMENT)
-        .where(AGREEMENT.c.id > after_id, AGREEMENT.c.state.in_(_LIVE))
-        .order_by(AGREEMENT.c.id)
-        .limit(PAGE)
-    ).all()
+    return session.execute(_PAGE, {"after_id": after_id}).all()
 
 
 def _due_on_page(
     session: Session, page: Sequence[Row[Any]], *, rules: _Rules, now: datetime
 ) -> list[dict[str, Any]]:
-    terms: dict[int, list[AgreementTerms]] = defaultdict(list)
-    of_page = select(AgreementTerms).where(AgreementTerms.agreement_id.in_(row.id for row in page))
-    for version in session.scalars(of_page):
+    terms: dict[int, list[Row[Any]]] = defaultdict(list)
+    for version in session.execute(_TERMS, {"agreements": [row.id for row in page]}):
         terms[version.agreement_id].append(version)
     found = [
         (agreement, due)
@@ -140,7 +164,7 @@ def _due_on_page(
     ]
 
 
-def _dues_of(agreement: Row[Any], terms: Iterable[AgreementTerms], *, rules: _Rules) -> list[Due]:
+def _dues_of(agreement: Row[Any], terms: Iterable[Row[Any]], *, rules: _Rules) -> list[Due]:
     suspension = None
     if agreement.suspended_from is not None:
         suspension = Suspension(
@@ -161,13 +185,12 @@ def _taken_months(session: Session, found: Sequence[tuple[Row[Any], Due]]) -> se
     if not found:
         return set()
     first = min(due.period.first_day for _, due in found)
-    rows = session.execute(
-        select(INSTRUCTION.c.account_id, INSTRUCTION.c.period).where(
-            INSTRUCTION.c.account_id.in_({agreement.account_id for agreement, _ in found}),
-            # A quarter that has begun before reaches into the month.
-            INSTRUCTION.c.due_on >= Period.quarter_of(first).first_day,
-        )
-    )
+    values = {
+        "accounts": list({agreement.account_id for agreement, _ in found}),
+        # A quarter that has begun before reaches into the month.
+        "since": Period.quarter_of(first).first_day,
+    }
+    rows = session.execute(_TAKEN, values)
     return {(account_id, month) for account_id, key in rows for month in Period.parse(key).months}
 
 
