@@ -16,7 +16,6 @@ from sqlalchemy import (
     bindparam,
     case,
     func,
-    insert,
     or_,
     select,
     update,
@@ -29,6 +28,7 @@ from app.domain.agreements.timelines import yearly_cap_of
 from app.domain.base import rows_changed, table_of
 from app.domain.calendar import business_day
 from app.domain.contributors.models import Account, AccountStatus
+from app.domain.debit_runs.attempts import Candidate, store_attempts
 from app.domain.debits.models import DebitInstruction
 from app.domain.debits.moves import Failure, end, fail
 from app.domain.debits.rules import (
@@ -39,7 +39,6 @@ from app.domain.debits.rules import (
     Step,
     decide,
 )
-from app.domain.deposits.rules import digest_request
 from app.domain.mandates.models import Mandate
 from app.domain.mandates.rules import MandateState
 from app.domain.payment_orders.models import OPEN_STATES, OrderState, PaymentOrder
@@ -59,7 +58,6 @@ ANSWER_DUE_AFTER = timedelta(days=2)
 is shown to staff."""
 
 # Built once: to build a statement costs SQLAlchemy several times what it costs to run it.
-_INSERT_ORDERS = insert(ORDER)
 _NET = ORDER.c.amount_fen - ORDER.c.refund_reserved_fen
 _IS_OPEN = ORDER.c.state.in_(OPEN_STATES)
 _USED = (
@@ -133,6 +131,15 @@ class Claimed:
     waiting: list[int]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakenUp:
+    """What was decided; nothing of the `candidates` is stored yet, the others are dealt with."""
+
+    candidates: list[Candidate]
+    steps: Mapping[str, int]
+    waiting: list[int]
+
+
 def claim_due(
     session: Session,
     *,
@@ -150,20 +157,56 @@ def claim_due(
     Args:
         passed_over: ids of instructions to leave alone in this run.
     """
+    taken = take_up(
+        session,
+        channels=channels,
+        now=now,
+        limit=limit,
+        new_number=new_number,
+        passed_over=passed_over,
+    )
+    store_attempts(
+        session,
+        taken.candidates,
+        now=now,
+        expires_at=now + ANSWER_DUE_AFTER,
+        ask_at=now + FIRST_QUERY_AFTER,
+    )
+    attempts = [
+        Attempt(
+            order_no=candidate.order_no,
+            channel=candidate.instruction.channel,
+            amount_fen=candidate.instruction.amount_fen,
+            mandate_reference=candidate.mandate.reference,
+        )
+        for candidate in taken.candidates
+    ]
+    return Claimed(attempts=attempts, steps=taken.steps, waiting=taken.waiting)
+
+
+def take_up(
+    session: Session,
+    *,
+    channels: Collection[str],
+    now: datetime,
+    limit: int,
+    new_number: Callable[[str], str],
+    passed_over: Collection[int] = (),
+) -> TakenUp:
+    """Decide on up to `limit` instructions as `claim_due` does, and store no attempt."""
     today = business_day(now)
     due = _due(channels, today).where(INSTRUCTION.c.id.not_in(passed_over)).limit(limit)
     rows = session.execute(due).all()
     if not rows:
-        return Claimed(attempts=[], steps={}, waiting=[])
+        return TakenUp(candidates=[], steps={}, waiting=[])
     decided = _decide_all(session, rows, today=today)
     _set_aside(session, decided, now=now)
-    sending = [
-        (row, mandate)
-        for row, decision, mandate in decided
-        if decision.step is Step.SEND and mandate is not None
-    ]
-    return Claimed(
-        attempts=_store_attempts(session, sending, today=today, now=now, new_number=new_number),
+    return TakenUp(
+        candidates=[
+            Candidate(order_no=new_number("A"), instruction=row, mandate=mandate)
+            for row, decision, mandate in decided
+            if decision.step is Step.SEND and mandate is not None
+        ],
         steps=Counter(decision.step.value for _, decision, _ in decided),
         waiting=[row.id for row, decision, _ in decided if decision.step is Step.WAIT],
     )
@@ -307,59 +350,3 @@ def _set_aside(
         end(session, ids, target, end_reason, now=now)
     if failures:
         fail(session, failures, now=now)
-
-
-def _store_attempts(
-    session: Session,
-    sending: Sequence[tuple[Row[Any], Row[Any]]],
-    *,
-    today: date,
-    now: datetime,
-    new_number: Callable[[str], str],
-) -> list[Attempt]:
-    if not sending:
-        return []
-    attempts: list[Attempt] = []
-    orders: list[dict[str, Any]] = []
-    for row, mandate in sending:
-        order_no = new_number("A")
-        attempts.append(
-            Attempt(
-                order_no=order_no,
-                channel=row.channel,
-                amount_fen=row.amount_fen,
-                mandate_reference=mandate.reference,
-            )
-        )
-        orders.append(
-            {
-                "order_no": order_no,
-                "account_id": row.account_id,
-                "channel": row.channel,
-                "amount_fen": row.amount_fen,
-                "state": OrderState.SENDING,
-                "request_key": f"debit:{row.id}:{row.attempt_count + 1}",
-                "request_digest": digest_request(
-                    channel=row.channel, amount_fen=row.amount_fen, mandate=mandate.id
-                ),
-                "created_at": now,
-                "expires_at": now + ANSWER_DUE_AFTER,
-                "next_query_at": now + FIRST_QUERY_AFTER,
-                "contribution_month": row.period,
-                "instruction_id": row.id,
-                "mandate_id": mandate.id,
-            }
-        )
-    session.execute(_INSERT_ORDERS, orders)
-    rows_changed(
-        session,
-        update(INSTRUCTION)
-        .where(INSTRUCTION.c.id.in_([row.id for row, _ in sending]))
-        .values(
-            state=InstructionState.ATTEMPTING,
-            next_attempt_on=None,
-            attempt_count=INSTRUCTION.c.attempt_count + 1,
-            first_attempt_on=func.coalesce(INSTRUCTION.c.first_attempt_on, today),
-        ),
-    )
-    return attempts
