@@ -85,19 +85,23 @@ def apply_results(ports: Ports, batch: Row[Any], results: BatchResults, *, file_
         _accept(ports, batch, raw_code=None)
     ask_at = max(batch.results_due_at, ports.now() + BATCH_QUERY_EVERY)
     counts: Counter[OutcomeKind] = Counter()
+    fen: Counter[OutcomeKind] = Counter()
     errors = 0
     for group in _groups(results.lines()):
         ports.transact(ports.fence)
         answers = [(batch.channel, _outcome_of(line)) for line in group]
-        counts.update(outcome.kind for _, outcome in answers)
+        for _, outcome in answers:
+            kind = OutcomeKind.UNKNOWN if outcome.kind is OutcomeKind.ACCEPTED else outcome.kind
+            counts[kind] += 1
+            fen[kind] += outcome.amount_fen or 0
         errors += record_answers(ports, answers, ask_at=ask_at)["error"]
     if errors:
         raise Unfinished(f"{errors} of {results.count} answers not stored")
-    open_count = results.count - counts[OutcomeKind.SUCCEEDED] - counts[OutcomeKind.FAILED]
     return (
         f"结果 {results.count} 笔：成功 {counts[OutcomeKind.SUCCEEDED]} 笔"
-        f" {format_yuan(results.paid_fen)} 元，失败 {counts[OutcomeKind.FAILED]} 笔，"
-        f"待定 {open_count} 笔；批次中未提及 {results.missing} 笔"
+        f" {format_yuan(fen[OutcomeKind.SUCCEEDED])} 元，失败 {counts[OutcomeKind.FAILED]} 笔，"
+        f"待定 {counts[OutcomeKind.UNKNOWN]} 笔 {format_yuan(fen[OutcomeKind.UNKNOWN])} 元；"
+        f"批次中未提及 {results.missing} 笔"
     )
 
 

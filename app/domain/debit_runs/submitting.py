@@ -18,7 +18,11 @@ from app.domain.ports.debits import DebitRequest
 from app.domain.ports.outcomes import Outcome, OutcomeKind
 from app.domain.settlement import Effect
 from app.domain.settlement.debits import note_submitted
-from app.domain.settlement.payments import apply_payment, credit_plain_payments
+from app.domain.settlement.payments import (
+    apply_payment,
+    credit_plain_payments,
+    fail_plain_debits,
+)
 
 GROUP = 100
 """How many attempts share a transaction: so many are asked about after a crash, no more."""
@@ -113,17 +117,24 @@ def _apply_all(
     now: datetime,
     ask_at: datetime | None,
 ) -> list[str]:
-    paid = [answer for answer in answers if answer[1].kind is OutcomeKind.SUCCEEDED]
-    effects = credit_plain_payments(session, paid, now=now) if paid else []
-    told = [effect.value for effect in effects if effect is not None]
-    alone = [answer for answer, effect in zip(paid, effects, strict=True) if effect is None]
-    for channel, outcome in answers:
-        if outcome.kind is OutcomeKind.FAILED:
-            alone.append((channel, outcome))
-        elif outcome.kind is not OutcomeKind.SUCCEEDED:
+    together = {
+        OutcomeKind.SUCCEEDED: credit_plain_payments,
+        OutcomeKind.FAILED: fail_plain_debits,
+    }
+    effects: list[Effect] = []
+    alone: list[tuple[str, Outcome]] = []
+    for kind, apply in together.items():
+        of_kind = [answer for answer in answers if answer[1].kind is kind]
+        found = apply(session, of_kind, now=now) if of_kind else []
+        effects += [effect for effect in found if effect is not None]
+        alone += [answer for answer, effect in zip(of_kind, found, strict=True) if effect is None]
+    effects += [
+        apply_payment(session, channel=channel, outcome=outcome, now=now)
+        for channel, outcome in alone
+    ]
+    told = ["open" if effect is Effect.NOTHING else effect.value for effect in effects]
+    for _, outcome in answers:
+        if outcome.kind not in together:
             note_submitted(session, outcome, now=now, ask_at=ask_at)
             told.append("open")
-    for channel, outcome in alone:
-        effect = apply_payment(session, channel=channel, outcome=outcome, now=now)
-        told.append("open" if effect is Effect.NOTHING else effect.value)
     return told
