@@ -75,6 +75,7 @@ UNITS: Mapping[str, Callable[[object], bool]] = {
     "years": _is_whole,
     "months": _is_whole,
     "days": _is_whole,
+    "hours": _is_whole,
     "times": _is_whole,
     "ratio": _is_ratio,
     "factor": _is_decimal,

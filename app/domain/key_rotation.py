@@ -18,6 +18,7 @@ from app.domain.agreements.models import AgreementConsent
 from app.domain.base import Base, rows_changed, table_of
 from app.domain.callbacks.models import ChannelCallback
 from app.domain.contributors.models import Contributor, LoginIdentity
+from app.domain.debit_batches.models import DebitBatchPart
 from app.domain.mandates.models import Mandate
 from app.domain.pii import Vault, VaultError
 from app.domain.ports import Ports
@@ -47,6 +48,7 @@ SEALED_TABLES: tuple[SealedTable, ...] = (
     SealedTable(ChannelCallback, ("body",)),
     SealedTable(AgreementConsent, ("text", "device", "client_ip")),
     SealedTable(Mandate, ("payer",)),
+    SealedTable(DebitBatchPart, ("content",)),
 )
 
 

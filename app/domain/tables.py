@@ -5,6 +5,7 @@ import app.domain.bank_calendar.models
 import app.domain.breaks.models
 import app.domain.callbacks.models
 import app.domain.contributors.models
+import app.domain.debit_batches.models
 import app.domain.debits.models
 import app.domain.ledger.models
 import app.domain.mandates.models

@@ -22,13 +22,16 @@ from sqlalchemy.orm import Session
 
 from app.domain.base import table_of
 from app.domain.contributors.models import Contributor
+from app.domain.debit_batches.models import DebitBatch
+from app.domain.debit_batches.rules import BatchState
 from app.domain.ledger.models import Code, EntryKind, Hold, JournalEntry, JournalLine
 from app.domain.ledger.verify import Offence, verify_ledger
 from app.domain.mandates.models import Mandate, MandateStateChange
-from app.domain.payment_orders.models import OrderState, PaymentOrder
+from app.domain.payment_orders.models import OPEN_STATES, OrderState, PaymentOrder
 from app.domain.refunds.models import Refund, RefundState
 from app.domain.subsidies.models import SubsidyGrant
 
+BATCH = table_of(DebitBatch)
 CONTRIBUTOR = table_of(Contributor)
 ENTRY = table_of(JournalEntry)
 GRANT = table_of(SubsidyGrant)
@@ -56,6 +59,7 @@ def verify_books(session: Session, *, chart: Collection[str]) -> Iterator[Offenc
     yield from _open_refunds_hold_their_money(session)
     yield from _people_know_their_subsidies(session)
     yield from _mandates_agree_with_their_history(session)
+    yield from _batches_agree_with_their_debits(session)
 
 
 def _cause(
@@ -287,4 +291,33 @@ def _mandates_agree_with_their_history(session: Session) -> Iterator[Offence]:
     for mandate_no, state, moves, told, count in session.execute(wrong):
         yield Offence(
             "mandate_differs_from_history", mandate_no, f"{told} {count}", f"{state} {moves}"
+        )
+
+
+def _batches_agree_with_their_debits(session: Session) -> Iterator[Offence]:
+    """What the bank was told in a file is what the orders say, and a closed file is closed."""
+    count, sum_fen = func.count(ORDER.c.id), func.coalesce(func.sum(ORDER.c.amount_fen), 0)
+    last = func.coalesce(func.max(ORDER.c.batch_place), 0)
+    still_open = func.sum(case((ORDER.c.state.in_(OPEN_STATES), 1), else_=0))
+    state = type_coerce(BATCH.c.state, String)
+    wrong = (
+        select(BATCH.c.id, state, BATCH.c.line_count, BATCH.c.sum_fen, count, sum_fen, still_open)
+        .join_from(BATCH, ORDER, ORDER.c.batch_id == BATCH.c.id, isouter=True)
+        .group_by(BATCH.c.id, BATCH.c.state, BATCH.c.line_count, BATCH.c.sum_fen)
+        .having(
+            or_(
+                BATCH.c.line_count != count,
+                BATCH.c.line_count != last,
+                BATCH.c.sum_fen != sum_fen,
+                BATCH.c.state.in_((BatchState.SETTLED, BatchState.REJECTED)) & (still_open > 0),
+            )
+        )
+        .order_by(BATCH.c.id)
+    )
+    for batch_id, stands, line_count, total_fen, found, found_fen, opens in session.execute(wrong):
+        yield Offence(
+            "batch_differs_from_debits",
+            f"debit batch #{batch_id}",
+            f"{found} {found_fen} open {opens or 0}",
+            f"{line_count} {total_fen} {stands}",
         )

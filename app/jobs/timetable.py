@@ -11,6 +11,7 @@ from app.jobs import (
     announce_debits,
     apply_callbacks,
     compare_mandates,
+    fetch_bank_answers,
     plan_debits,
     propose_refunds,
     remove_expired,
@@ -19,6 +20,7 @@ from app.jobs import (
     resolve_refunds,
     resume_agreements,
     seal_days,
+    send_debit_batches,
     send_messages,
     submit_debits,
 )
@@ -65,6 +67,20 @@ JOBS = (
         Every(seconds=60),
         submit_debits.run,
         submit_debits.due,
+    ),
+    Job(
+        "send-debit-batches",
+        "收集并发送批量代收文件",
+        Every(seconds=60),
+        send_debit_batches.run,
+        send_debit_batches.due,
+    ),
+    Job(
+        "fetch-bank-answers",
+        "取回并导入银行回盘文件",
+        Every(seconds=60),
+        fetch_bank_answers.run,
+        fetch_bank_answers.due,
     ),
     Job(
         "propose-refunds",

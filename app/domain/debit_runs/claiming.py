@@ -15,7 +15,6 @@ from sqlalchemy import (
     bindparam,
     case,
     func,
-    insert,
     or_,
     select,
     update,
@@ -27,6 +26,7 @@ from app.domain.agreements.rules import DebitChannel
 from app.domain.base import rows_changed, table_of
 from app.domain.calendar import business_day
 from app.domain.contributors.models import Account, AccountStatus
+from app.domain.debit_runs.attempts import Candidate, store_attempts
 from app.domain.debit_runs.limits import Limits, read_limits
 from app.domain.debits.models import DebitInstruction
 from app.domain.debits.moves import Failure, end, fail
@@ -39,7 +39,6 @@ from app.domain.debits.rules import (
     decide,
 )
 from app.domain.debits.telling import tell_not_sent
-from app.domain.deposits.rules import digest_request
 from app.domain.mandates.models import Mandate
 from app.domain.mandates.rules import MandateState
 from app.domain.payment_orders.models import OPEN_STATES, OrderState, PaymentOrder
@@ -57,7 +56,6 @@ ANSWER_DUE_AFTER = timedelta(days=2)
 is shown to staff."""
 
 # Built once: to build a statement costs SQLAlchemy several times what it costs to run it.
-_INSERT_ORDERS = insert(ORDER)
 _IS_DUE = and_(
     INSTRUCTION.c.state == InstructionState.SCHEDULED,
     INSTRUCTION.c.next_attempt_on <= bindparam("today"),
@@ -150,18 +148,6 @@ _COUNT_ORDERS = (
     .where(ACCOUNT.c.id.in_(bindparam("accounts", expanding=True)))
     .values(order_count=ACCOUNT.c.order_count + 1)
 )
-_ATTEMPT = (
-    update(INSTRUCTION)
-    .where(INSTRUCTION.c.id.in_(bindparam("ids", expanding=True)))
-    .values(
-        state=InstructionState.ATTEMPTING,
-        next_attempt_on=None,
-        attempt_count=INSTRUCTION.c.attempt_count + 1,
-        first_attempt_on=func.coalesce(INSTRUCTION.c.first_attempt_on, bindparam("today")),
-    )
-)
-
-
 _Decided = tuple[Row[Any], Decision, Row[Any]]
 """An instruction, what to do with it, and its account, agreement and mandate as they are now."""
 
@@ -192,6 +178,16 @@ class Claimed:
     limits: Limits | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakenUp:
+    """What was decided; nothing of the `candidates` is stored yet, the others are dealt with."""
+
+    candidates: list[Candidate]
+    steps: Mapping[str, int]
+    waiting: list[int]
+    limits: Limits | None = None
+
+
 def claim_due(
     session: Session,
     *,
@@ -213,19 +209,63 @@ def claim_due(
         passed_over: ids of instructions to leave alone in this run.
         limits: what an earlier claim of the run went by; read anew when they no longer hold.
     """
+    taken = take_up(
+        session,
+        channels=channels,
+        now=now,
+        limit=limit,
+        new_number=new_number,
+        announcing=announcing,
+        passed_over=passed_over,
+        limits=limits,
+    )
+    store_attempts(
+        session,
+        taken.candidates,
+        now=now,
+        expires_at=now + ANSWER_DUE_AFTER,
+        ask_at=now + FIRST_QUERY_AFTER,
+    )
+    attempts = [
+        Attempt(
+            order_no=candidate.order_no,
+            channel=candidate.instruction.channel,
+            amount_fen=candidate.instruction.amount_fen,
+            mandate_reference=candidate.mandate.reference,
+        )
+        for candidate in taken.candidates
+    ]
+    return Claimed(attempts=attempts, steps=taken.steps, waiting=taken.waiting, limits=taken.limits)
+
+
+def take_up(
+    session: Session,
+    *,
+    channels: Collection[str],
+    now: datetime,
+    limit: int,
+    new_number: Callable[[str], str],
+    announcing: Collection[str] = (),
+    passed_over: Collection[int] = (),
+    limits: Limits | None = None,
+) -> TakenUp:
+    """Decide on up to `limit` instructions as `claim_due` does, and store no attempt."""
     today = business_day(now)
     due = _DUE if not passed_over else _DUE.where(INSTRUCTION.c.id.not_in(passed_over))
     values = {"channels": channels, "today": today, "most": limit}
     rows = session.execute(due, values).all()
     if not rows:
-        return Claimed(attempts=[], steps={}, waiting=[])
+        return TakenUp(candidates=[], steps={}, waiting=[])
     if limits is None or not limits.still_hold(now):
         limits = read_limits(session, now=now)
     decided = _decide_all(session, rows, announcing=announcing, limits=limits, today=today)
     _set_aside(session, decided, now=now)
-    sending = [(row, found) for row, decision, found in decided if decision.step is Step.SEND]
-    return Claimed(
-        attempts=_store_attempts(session, sending, today=today, now=now, new_number=new_number),
+    return TakenUp(
+        candidates=[
+            Candidate(order_no=new_number("A"), instruction=row, mandate=found)
+            for row, decision, found in decided
+            if decision.step is Step.SEND
+        ],
         steps=Counter(decision.step.value for _, decision, _ in decided),
         waiting=[row.id for row, decision, _ in decided if decision.step is Step.WAIT],
         limits=limits,
@@ -339,49 +379,3 @@ def _set_aside(
     tell_not_sent(session, unsent, at=now)
     if failures:
         fail(session, failures, now=now)
-
-
-def _store_attempts(
-    session: Session,
-    sending: Sequence[tuple[Row[Any], Row[Any]]],
-    *,
-    today: date,
-    now: datetime,
-    new_number: Callable[[str], str],
-) -> list[Attempt]:
-    if not sending:
-        return []
-    attempts: list[Attempt] = []
-    orders: list[dict[str, Any]] = []
-    for row, found in sending:
-        order_no = new_number("A")
-        attempts.append(
-            Attempt(
-                order_no=order_no,
-                channel=row.channel,
-                amount_fen=row.amount_fen,
-                mandate_reference=found.reference,
-            )
-        )
-        orders.append(
-            {
-                "order_no": order_no,
-                "account_id": row.account_id,
-                "channel": row.channel,
-                "amount_fen": row.amount_fen,
-                "state": OrderState.SENDING,
-                "request_key": f"debit:{row.id}:{row.attempt_count + 1}",
-                "request_digest": digest_request(
-                    channel=row.channel, amount_fen=row.amount_fen, mandate=found.id
-                ),
-                "created_at": now,
-                "expires_at": now + ANSWER_DUE_AFTER,
-                "next_query_at": now + FIRST_QUERY_AFTER,
-                "contribution_month": row.period,
-                "instruction_id": row.id,
-                "mandate_id": found.id,
-            }
-        )
-    session.execute(_INSERT_ORDERS, orders)
-    rows_changed(session, _ATTEMPT, {"ids": [row.id for row, _ in sending], "today": today})
-    return attempts

@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from functools import partial
 
 from sqlalchemy.orm import Session
@@ -18,7 +19,11 @@ from app.domain.ports.debits import DebitRequest
 from app.domain.ports.outcomes import Outcome, OutcomeKind
 from app.domain.settlement import Effect
 from app.domain.settlement.debits import note_submitted
-from app.domain.settlement.payments import apply_payment, credit_plain_payments
+from app.domain.settlement.payments import (
+    apply_payment,
+    credit_plain_payments,
+    fail_plain_debits,
+)
 
 GROUP = 100
 """How many attempts share a transaction: so many are asked about after a crash, no more."""
@@ -60,9 +65,13 @@ def single_channels(ports: Ports) -> list[str]:
     return [name for name in ports.channels.debiting if name not in ports.channels.batching]
 
 
-def record_answers(ports: Ports, answers: Sequence[tuple[str, Outcome]]) -> Counter[str]:
+def record_answers(
+    ports: Ports, answers: Sequence[tuple[str, Outcome]], *, ask_at: datetime | None = None
+) -> Counter[str]:
     """Store what became of debits, together; if that fails, each by itself.
 
+    Args:
+        ask_at: when to ask about those that are still open; by default soon.
     Returns: how many ended in which effect; `open` are still to be decided, `error` are those
         whose answer could not be stored: they will be asked about.
     """
@@ -70,7 +79,7 @@ def record_answers(ports: Ports, answers: Sequence[tuple[str, Outcome]]) -> Coun
         return Counter()
 
     def work(session: Session) -> list[str]:
-        return _apply_all(session, answers, ports=ports)
+        return _apply_all(session, answers, now=ports.now(), ask_at=ask_at)
 
     try:
         return Counter(ports.transact(work))
@@ -80,7 +89,7 @@ def record_answers(ports: Ports, answers: Sequence[tuple[str, Outcome]]) -> Coun
             return Counter(error=1)
         # One of them may be the cause, and the others must not suffer for it.
         log.exception("debits not recorded together", extra={"count": len(answers)})
-    return sum((record_answers(ports, [answer]) for answer in answers), Counter())
+    return sum((record_answers(ports, [answer], ask_at=ask_at) for answer in answers), Counter())
 
 
 def _claim(
@@ -111,20 +120,30 @@ def _send(ports: Ports, attempt: Attempt) -> Outcome:
 
 
 def _apply_all(
-    session: Session, answers: Sequence[tuple[str, Outcome]], *, ports: Ports
+    session: Session,
+    answers: Sequence[tuple[str, Outcome]],
+    *,
+    now: datetime,
+    ask_at: datetime | None,
 ) -> list[str]:
-    now = ports.now()
-    paid = [answer for answer in answers if answer[1].kind is OutcomeKind.SUCCEEDED]
-    effects = credit_plain_payments(session, paid, now=now) if paid else []
-    told = [effect.value for effect in effects if effect is not None]
-    alone = [answer for answer, effect in zip(paid, effects, strict=True) if effect is None]
-    for channel, outcome in answers:
-        if outcome.kind is OutcomeKind.FAILED:
-            alone.append((channel, outcome))
-        elif outcome.kind is not OutcomeKind.SUCCEEDED:
-            note_submitted(session, outcome, now=now)
+    together = {
+        OutcomeKind.SUCCEEDED: credit_plain_payments,
+        OutcomeKind.FAILED: fail_plain_debits,
+    }
+    effects: list[Effect] = []
+    alone: list[tuple[str, Outcome]] = []
+    for kind, apply in together.items():
+        of_kind = [answer for answer in answers if answer[1].kind is kind]
+        found = apply(session, of_kind, now=now) if of_kind else []
+        effects += [effect for effect in found if effect is not None]
+        alone += [answer for answer, effect in zip(of_kind, found, strict=True) if effect is None]
+    effects += [
+        apply_payment(session, channel=channel, outcome=outcome, now=now)
+        for channel, outcome in alone
+    ]
+    told = ["open" if effect is Effect.NOTHING else effect.value for effect in effects]
+    for _, outcome in answers:
+        if outcome.kind not in together:
+            note_submitted(session, outcome, now=now, ask_at=ask_at)
             told.append("open")
-    for channel, outcome in alone:
-        effect = apply_payment(session, channel=channel, outcome=outcome, now=now)
-        told.append("open" if effect is Effect.NOTHING else effect.value)
     return told

@@ -42,7 +42,13 @@ _LOCK_WHOLE: Select[Any] = (
     .order_by(INSTRUCTION.c.id)
     .with_for_update()
 )
-_LOCK: Select[Any] = _LOCK_WHOLE.with_only_columns(INSTRUCTION.c.id, INSTRUCTION.c.state)
+_LOCK: Select[Any] = _LOCK_WHOLE.with_only_columns(
+    INSTRUCTION.c.id,
+    INSTRUCTION.c.account_id,
+    INSTRUCTION.c.state,
+    INSTRUCTION.c.period,
+    INSTRUCTION.c.amount_fen,
+)
 _CAN_STILL_BE_PAID = (InstructionState.SCHEDULED, InstructionState.MISSED)
 
 

@@ -26,8 +26,11 @@ def resolve_debit(ports: Ports, order: Row[Any]) -> Effect:
 
     One that the channel does not know never arrived: we stopped between storing and sending, or the
     message was lost. The same number with the same content is sent again, which is never a second
-    debit; never is another number tried while this one is open.
+    debit; never is another number tried while this one is open. One that goes out in a file is
+    never sent alone.
     """
+    if order.batch_id is not None:
+        return _resolve_line(ports, order)
     channel = ports.channels.debiting[order.channel]
     outcome = channel.query_debit(order.order_no)
     never_arrived = outcome.kind is OutcomeKind.FAILED and outcome.reason is Reason.NOT_FOUND
@@ -45,6 +48,24 @@ def resolve_debit(ports: Ports, order: Row[Any]) -> Effect:
         return apply_payment(session, channel=order.channel, outcome=outcome, now=ports.now())
 
     return ports.transact(apply)
+
+
+def _resolve_line(ports: Ports, order: Row[Any]) -> Effect:
+    """Ask about a debit of a batch, where the bank has a gateway too: only an end counts.
+
+    Not found says nothing: its file may be on its way, or lie at the bank unread.
+    """
+    channel = ports.channels.debiting.get(order.channel)
+    if channel is None:
+        return Effect.NOTHING
+    outcome = channel.query_debit(order.order_no)
+    if outcome.kind not in {OutcomeKind.SUCCEEDED, OutcomeKind.FAILED}:
+        return Effect.NOTHING
+    return ports.transact(
+        lambda session: apply_payment(
+            session, channel=order.channel, outcome=outcome, now=ports.now()
+        )
+    )
 
 
 def _send_again(ports: Ports, order: Row[Any], channel: Debits) -> Outcome | None:

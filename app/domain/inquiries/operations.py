@@ -21,6 +21,7 @@ from app.domain.inquiries.debits import resolve_debit
 from app.domain.inquiries.queries import is_due
 from app.domain.payment_orders.models import OPEN_STATES, ORDER_STATES, OrderState, PaymentOrder
 from app.domain.payment_orders.rules import (
+    BATCH_QUERY_EVERY,
     REFUND_UNDECIDED_AFTER,
     UNDECIDED_AFTER,
     next_query_at,
@@ -214,11 +215,14 @@ def _due(ports: Ports, table: Table, states: tuple[Any, ...], *, limit: int) -> 
 
 
 def _claim(ports: Ports, table: Table, row: Row[Any]) -> Row[Any] | None:
-    later = next_query_at(
-        ports.now(),
-        query_count=row.query_count + 1,
-        expires_at=row.expires_at if table is ORDER else None,
-    )
+    if table is ORDER and row.batch_id is not None:
+        later = ports.now() + BATCH_QUERY_EVERY
+    else:
+        later = next_query_at(
+            ports.now(),
+            query_count=row.query_count + 1,
+            expires_at=row.expires_at if table is ORDER else None,
+        )
 
     def claim(session: Session) -> Row[Any] | None:
         ports.fence(session)

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Date,
     ForeignKey,
     Index,
+    Integer,
     LargeBinary,
     SmallInteger,
     String,
@@ -150,6 +151,10 @@ class PaymentOrder(Base):
     """The debit instruction that it tries to fulfil, by a debit or paid by hand in its place."""
     mandate_id: Mapped[int | None] = mapped_column(ForeignKey("mandate.id"))
     """The mandate under which it debits; NULL for what a person pays by hand."""
+    batch_id: Mapped[int | None] = mapped_column(ForeignKey("debit_batch.id"))
+    """The batch file by which it is debited; NULL for one that is sent alone."""
+    batch_place: Mapped[int | None] = mapped_column(Integer)
+    """Its line there, counted from 1."""
     open_instruction_id: Mapped[int | None] = mapped_column(
         BigInteger, Computed(_WHILE_OPEN, persisted=False)
     )
@@ -158,6 +163,7 @@ class PaymentOrder(Base):
     __table_args__ = (
         UniqueConstraint("account_id", "request_key"),
         CheckConstraint("mandate_id IS NULL OR instruction_id IS NOT NULL", name="debit_is_owed"),
+        CheckConstraint("(batch_id IS NULL) = (batch_place IS NULL)", name="batch_has_a_place"),
         CheckConstraint("amount_fen > 0", name="amount_positive"),
         CheckConstraint(
             "refunded_fen >= 0 AND refund_reserved_fen >= refunded_fen"
@@ -167,5 +173,6 @@ class PaymentOrder(Base):
         Index("ix_payment_order_due", "state", "next_query_at"),
         Index("ix_payment_order_account_created", "account_id", "created_at"),
         Index("ix_payment_order_instruction_id", "instruction_id"),
+        Index("uq_payment_order_batch_place", "batch_id", "batch_place", unique=True),
         Index("uq_payment_order_open_instruction_id", "open_instruction_id", unique=True),
     )

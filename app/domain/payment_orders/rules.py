@@ -9,6 +9,9 @@ PAYABLE_FOR = timedelta(minutes=30)
 
 FIRST_QUERY_AFTER = timedelta(seconds=20)
 
+BATCH_QUERY_EVERY = timedelta(minutes=30)
+"""A debit in a batch file is asked about only when its result is overdue, and then so often."""
+
 UNDECIDED_AFTER = timedelta(days=1)
 """An order without an end so long after its expiry is shown to staff; asking goes on."""
 

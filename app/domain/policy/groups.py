@@ -206,6 +206,7 @@ class Debit(Group):
     suspension_months_max = Figure(a_number)
     bank_days = Figure(a_word)
     bank_day_channels = Figure(list_of(a_word))
+    batch_cutoff_hour = Figure(a_number)
 
 
 class Mandate(Group):

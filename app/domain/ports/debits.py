@@ -181,13 +181,17 @@ class AnswerKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerName:
-    """A file of the bank that is ready; `part` counts answers of one kind to one batch from 1."""
+    """A file of the bank that is ready; `part` counts answers of one kind to one batch from 1.
+
+    `stamp` changes when the file on the server is replaced: what was read needs no fetching again.
+    """
 
     name: str
     kind: AnswerKind
     day: date
     sequence: int
     part: int
+    stamp: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -78,7 +78,12 @@ def fail_debits(
 
 
 def note_submitted(
-    session: Session, outcome: Outcome, *, now: datetime, query_count: int = 0
+    session: Session,
+    outcome: Outcome,
+    *,
+    now: datetime,
+    query_count: int = 0,
+    ask_at: datetime | None = None,
 ) -> Effect:
     """Note that a debit is under way, or that nobody knows: it will be asked about.
 
@@ -86,6 +91,7 @@ def note_submitted(
 
     Args:
         query_count: how often it was asked about.
+        ask_at: when to ask, where that does not follow from `query_count`.
     """
     accepted = outcome.kind is OutcomeKind.ACCEPTED
     target = OrderState.AWAITING_PAYMENT if accepted else OrderState.UNKNOWN
@@ -99,7 +105,7 @@ def note_submitted(
         .values(
             state=target,
             raw_code=outcome.raw_code or None,
-            next_query_at=next_query_at(now, query_count=query_count),
+            next_query_at=ask_at or next_query_at(now, query_count=query_count),
         ),
     )
     return Effect.NOTHING

@@ -136,6 +136,27 @@ def credit_plain_payments(
     return [Effect.CREDITED if position in plain else None for position in range(len(answers))]
 
 
+def fail_plain_debits(
+    session: Session, answers: Sequence[tuple[str, Outcome]], *, now: datetime
+) -> list[Effect | None]:
+    """End several refused debits with few statements, as `credit_plain_payments` credits several.
+
+    Args:
+        answers: the channel and what it says, a failure.
+    Returns: for each answer its effect, or None: it is left to `apply_payment`.
+    """
+    numbers = [outcome.number for _, outcome in answers]
+    rows = session.execute(_LOCK_FREE_ORDERS, {"numbers": numbers})
+    orders = {order.order_no: order for order in rows if order.mandate_id is not None}
+    plain: dict[int, tuple[Row[Any], Outcome]] = {}
+    for position, (channel, outcome) in enumerate(answers):
+        order = orders.pop(outcome.number, None)
+        if order is not None and order.channel == channel:
+            plain[position] = order, outcome
+    effects = iter(fail_debits(session, list(plain.values()), now=now) if plain else [])
+    return [next(effects) if position in plain else None for position in range(len(answers))]
+
+
 def _is_plain(order: Row[Any], channel: str, outcome: Outcome) -> bool:
     return (
         order.channel == channel

@@ -95,23 +95,26 @@ class BankFiles:
 
     def list_answers(self) -> AnswerList:
         """List what has its marker. Drafts and what is not ready yet is passed over."""
-        names = set(self._server.list_names(self._layout.from_bank)) - {".", ".."}
+        names = self._server.list_files(self._layout.from_bank)
         ready, odd = [], []
-        for name in sorted(names):
+        for name in sorted(set(names) - {".", ".."}):
             whole = name.removesuffix(MARKER).removesuffix(SIGNATURE)
-            answer = self._answer_of(whole)
+            stamp = " ".join(names.get(whole + tail, "-") for tail in ("", SIGNATURE, MARKER))
+            answer = self._answer_of(whole, stamp)
             if answer is None:
                 odd.append(name[:_ODD_NAME_LENGTH])
             elif name == whole and whole + MARKER in names:
                 ready.append(answer)
         return AnswerList(ready=tuple(ready), odd=tuple(odd))
 
-    def _answer_of(self, name: str) -> AnswerName | None:
+    def _answer_of(self, name: str, stamp: str = "") -> AnswerName | None:
         for kind in AnswerKind:
             parsed = self._layout.parse_name(kind.value, name)
             if parsed is not None:
                 day, sequence, part = parsed
-                return AnswerName(name=name, kind=kind, day=day, sequence=sequence, part=part)
+                return AnswerName(
+                    name=name, kind=kind, day=day, sequence=sequence, part=part, stamp=stamp
+                )
         return None
 
     def fetch_answer(self, name: str, into: BinaryIO) -> BatchFile:

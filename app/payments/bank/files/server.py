@@ -74,14 +74,17 @@ class FileServer:
             for name, content in files:
                 _put(sftp, f"{folder}/{name}", content)
 
-    def list_names(self, folder: str) -> list[str]:
-        """Return the names in a folder.
+    def list_files(self, folder: str) -> dict[str, str]:
+        """Return the names in a folder, each with size and time of its last change.
 
         Raises:
             FileServerTrouble: nothing is known.
         """
         with self._files() as sftp:
-            return [shown_name(name) for name in sftp.listdir(folder)]
+            return {
+                shown_name(file.filename): f"{file.st_size}@{file.st_mtime}"
+                for file in sftp.listdir_attr(folder)
+            }
 
     def fetch(self, path: str, into: Callable[[bytes], None], *, most: int) -> bool:
         """Read a file in pieces; False where there is none.
