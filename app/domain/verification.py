@@ -24,6 +24,7 @@ from app.domain.base import table_of
 from app.domain.contributors.models import Contributor
 from app.domain.debit_batches.models import DebitBatch
 from app.domain.debit_batches.rules import BatchState
+from app.domain.debits.verify import verify_debits
 from app.domain.ledger.models import Code, EntryKind, Hold, JournalEntry, JournalLine
 from app.domain.ledger.verify import Offence, verify_ledger
 from app.domain.mandates.models import Mandate, MandateStateChange
@@ -60,6 +61,7 @@ def verify_books(session: Session, *, chart: Collection[str]) -> Iterator[Offenc
     yield from _people_know_their_subsidies(session)
     yield from _mandates_agree_with_their_history(session)
     yield from _batches_agree_with_their_debits(session)
+    yield from verify_debits(session)
 
 
 def _cause(

@@ -1,8 +1,10 @@
-"""A MariaDB of one's own for the test process, and a line to it that can be bad."""
+"""A MariaDB of one's own for the test process, a line to it that can be bad, a channel apart."""
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import empty_tables, load_baseline_policy, migrate_to_head
-from tests.crashes.mariadb import MariaDb
+from tests.crashes.house import until
+from tests.crashes.mariadb import MariaDb, free_port
 from tests.crashes.processes import Group
+from tests.crashes.till import Till
 from tests.crashes.wire import Wire
 
 
@@ -51,3 +55,14 @@ def mariadb(server: MariaDb) -> MariaDb:
 def wire(mariadb: MariaDb) -> Iterator[Wire]:
     with Wire(mariadb.port) as wire:
         yield wire
+
+
+@pytest.fixture
+def till(group: Group, tmp_path: Path) -> Iterator[Till]:
+    """A channel that debits, with its books in a process of its own."""
+    till = Till(free_port())
+    command = [sys.executable, "-m", "tests.crashes.till", str(till.port)]
+    process = group.start(command, os.environ, tmp_path / "till.log")
+    until(till.is_open, "the till is open")
+    yield till
+    process.kill()

@@ -8,7 +8,10 @@ import pytest
 from sqlalchemy import text
 
 from app.domain.inquiries.operations import resolve_orders, resolve_refunds
-from tests.builders import an_account
+from app.domain.ports.outcomes import Reason
+from tests.builders import a_mandate, an_account
+from tests.domain.agreements.conftest import Desk, terms
+from tests.domain.debits.conftest import Debiting, a_debiting
 from tests.fund import Fund
 
 
@@ -266,3 +269,193 @@ def test_an_offence_says_where_what_was_expected_and_what_was_found(fund: Fund, 
     (offence,) = fund.offences()
     assert offence.where == fund.account(town.account_id).account_no
     assert (offence.expected, offence.found) == ("50000", "50001")
+
+
+# -- debits -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def debits(fund: Fund) -> Debiting:
+    """One period each of people whose debit succeeded, was taken twice, is open, missed, retried.
+
+    Their instructions are 1 to 5 by the day of the debit.
+    """
+    debiting = a_debiting(fund)
+    desks = [debiting.desk]
+    while len(desks) < 5:
+        desks.append(Desk(fund, an_account(fund.ports)))
+        a_mandate(fund.ports, desks[-1].account_id)
+    for desk, day in zip(desks, (2, 3, 8, 9, 10), strict=True):
+        desk.sign(terms(day=day))
+    for day in (1, 2):
+        debiting.live(12, day)
+    debiting.wallet.trouble["submit"] = [Reason.INSUFFICIENT_FUNDS]
+    debiting.live(12, 3)
+    refused = debiting.last_order()
+    assert debiting.live(12, 4) == {"credited": 1}
+    debiting.notify(debiting.wallet.finish(refused))
+    debiting.wallet.trouble["submit"] = [
+        "accepted",
+        Reason.ACCOUNT_INVALID,
+        Reason.INSUFFICIENT_FUNDS,
+    ]
+    for day in range(7, 11):
+        debiting.live(12, day)
+    return debiting
+
+
+def test_debits_of_every_kind_are_clean(fund: Fund, debits: Debiting) -> None:
+    rows = fund.ports.read(
+        lambda session: session.execute(
+            text("SELECT id, state FROM debit_instruction ORDER BY id")
+        ).all()
+    )
+    assert [tuple(row) for row in rows] == [
+        (1, "succeeded"),
+        (2, "succeeded"),
+        (3, "attempting"),
+        (4, "missed"),
+        (5, "scheduled"),
+    ]
+    assert [kind for kind, *_ in fund.breaks()] == ["debited_twice"]
+    assert fund.offences() == []
+
+
+PAID_1 = "order_no = (SELECT paid_order_no FROM debit_instruction WHERE id = 1)"
+WITHOUT_ITS_ORDER = "debit_succeeded_without_its_order"
+DIFFERS = "order_differs_from_instruction"
+NOT_POSTED = "deposit_not_posted_once"
+OPEN = "open_debits_differ_from_instruction"
+
+
+@pytest.mark.parametrize(
+    ("damage", "expected"),
+    [
+        (
+            "UPDATE debit_instruction SET paid_order_no = 'A-invented' WHERE id = 1",
+            {WITHOUT_ITS_ORDER, "debit_taken_twice_without_break"},
+        ),
+        (
+            f"UPDATE payment_order SET state = 'failed' WHERE {PAID_1}",
+            {WITHOUT_ITS_ORDER, "deposit_without_cause"},
+        ),
+        (
+            f"UPDATE payment_order SET mandate_id = NULL WHERE {PAID_1}",
+            {WITHOUT_ITS_ORDER},
+        ),
+        (
+            f"UPDATE payment_order SET mandate_id = NULL, instruction_id = NULL WHERE {PAID_1}",
+            {WITHOUT_ITS_ORDER},
+        ),
+        (
+            f"UPDATE payment_order SET mandate_id = mandate_id + 1 WHERE {PAID_1}",
+            {DIFFERS},
+        ),
+        (
+            f"UPDATE payment_order SET account_id = account_id + 1 WHERE {PAID_1}",
+            {DIFFERS, NOT_POSTED},
+        ),
+        (
+            f"UPDATE payment_order SET amount_fen = amount_fen + 1 WHERE {PAID_1}",
+            {DIFFERS, NOT_POSTED},
+        ),
+        (
+            f"UPDATE payment_order SET contribution_month = '2026-11' WHERE {PAID_1}",
+            {DIFFERS},
+        ),
+        (
+            f"UPDATE payment_order SET contribution_month = NULL WHERE {PAID_1}",
+            {DIFFERS},
+        ),
+        (
+            f"UPDATE payment_order SET channel = 'alipay' WHERE {PAID_1}",
+            {DIFFERS},
+        ),
+        (
+            "UPDATE debit_instruction SET amount_fen = amount_fen - 1 WHERE id = 4",
+            {DIFFERS},
+        ),
+        (
+            "UPDATE debit_instruction SET period = '2027-01' WHERE id = 5",
+            {DIFFERS},
+        ),
+        (
+            "UPDATE debit_instruction SET account_id = account_id + 1, period = '2027-01'"
+            " WHERE id = 4",
+            {DIFFERS},
+        ),
+        (
+            "UPDATE debit_instruction SET state = 'missed', reason = 'busy', ended_at = created_at"
+            " WHERE id = 3",
+            {OPEN},
+        ),
+        (
+            "UPDATE debit_instruction SET state = 'scheduled', next_attempt_on = due_on"
+            " WHERE id = 3",
+            {OPEN},
+        ),
+        (
+            "UPDATE debit_instruction SET state = 'cancelled', ended_at = created_at,"
+            " end_reason = 'agreement_ended' WHERE id = 3",
+            {OPEN},
+        ),
+        (
+            "UPDATE payment_order SET state = 'failed' WHERE state = 'awaiting_payment'",
+            {OPEN},
+        ),
+        (
+            "UPDATE debit_instruction SET state = 'attempting', next_attempt_on = NULL"
+            " WHERE id = 5",
+            {OPEN},
+        ),
+        (
+            "UPDATE payment_order SET state = 'awaiting_payment' WHERE instruction_id = 5",
+            {OPEN},
+        ),
+        (
+            "UPDATE debit_instruction SET state = 'scheduled', paid_order_no = NULL,"
+            " ended_at = NULL, next_attempt_on = due_on WHERE id = 1",
+            {"debit_without_effect"},
+        ),
+        (
+            "UPDATE debit_instruction SET state = 'skipped', paid_order_no = NULL,"
+            " end_reason = 'paid_by_hand' WHERE id = 2",
+            {"debit_without_effect"},
+        ),
+        (
+            "DELETE FROM settlement_break",
+            {"debit_taken_twice_without_break"},
+        ),
+        (
+            "UPDATE settlement_break SET number = 'A-another'",
+            {"debit_taken_twice_without_break"},
+        ),
+        (
+            "UPDATE settlement_break SET kind = 'late_debit'",
+            {"debit_taken_twice_without_break"},
+        ),
+    ],
+)
+@pytest.mark.usefixtures("unguarded", "debits")
+def test_damage_to_debits_is_named(fund: Fund, damage: str, expected: set[str]) -> None:
+    done = fund.ports.transact(lambda session: session.execute(text(damage)))
+    assert done.rowcount > 0  # type: ignore[attr-defined]
+    assert kinds(fund) == expected
+
+
+def test_a_retry_that_late_money_overtook_is_no_contradiction(fund: Fund) -> None:
+    """The first attempt had succeeded after all while the second one is still open."""
+    debiting = a_debiting(fund)
+    debiting.sign()
+    debiting.wallet.trouble["submit"] = [Reason.INSUFFICIENT_FUNDS, "accepted"]
+    for day in (9, 10):
+        debiting.live(12, day)
+    first = debiting.last_order()
+    debiting.live(12, 11)
+    second = debiting.last_order()
+    debiting.notify(debiting.wallet.finish(first))
+    assert debiting.attempts() == ["succeeded", "awaiting_payment"]
+    assert fund.offences() == []
+    debiting.notify(debiting.wallet.finish(second))
+    assert [kind for kind, *_ in fund.breaks()] == ["late_debit", "debited_twice"]
+    assert fund.offences() == []

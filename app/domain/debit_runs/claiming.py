@@ -116,7 +116,7 @@ _BY_HAND: Select[Any] = select(
             ORDER.c.state == OrderState.SUCCEEDED,
             ORDER.c.credited_on >= bindparam("since"),
         ),
-        and_(_IS_OPEN, ORDER.c.instruction_id.is_not(None)),
+        _IS_OPEN,
     ),
 )
 _CIRCUMSTANCES: Select[Any] = (
@@ -311,6 +311,7 @@ def _decide_all(
             room_fen=None if cap_fen is None else cap_fen - used.get(row.account_id, 0),
             mandate_cap_fen=found.cap_fen,
             announced=row.channel not in announcing or is_announced(row, today),
+            period_over=Period.parse(row.period).last_day < today,
         )
         decision = decide(row.amount_fen, standing)
         if decision.step is Step.SEND:
@@ -350,7 +351,12 @@ def _paid_by_hand(
             if paid.state is OrderState.SUCCEEDED and paid.contribution_month in counted
         )
         is_open = any(
-            paid.instruction_id == row.id and paid.state is not OrderState.SUCCEEDED
+            paid.state is not OrderState.SUCCEEDED
+            # Paid, it would stand for the debit: both at once would surprise the person.
+            and (
+                paid.instruction_id == row.id
+                or (paid.instruction_id is None and paid.net_fen >= row.amount_fen)
+            )
             for paid in found
         )
         return paid_fen, is_open

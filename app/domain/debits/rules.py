@@ -71,6 +71,7 @@ class Standing:
         room_fen: what the yearly cap leaves; None while the cap is not published.
         mandate_cap_fen: the most that one debit may take; None without a mandate that may debit.
         announced: the channel wants no announcement, or has one that is good for today.
+        period_over: nobody sent it in time; a missed month is never filled.
     """
 
     agreement_ended: bool
@@ -81,6 +82,7 @@ class Standing:
     room_fen: int | None
     mandate_cap_fen: int | None
     announced: bool
+    period_over: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,14 +105,17 @@ def decide(amount_fen: int, standing: Standing) -> Decision:
     """
     if standing.has_open_order:
         return Decision(step=Step.WAIT)
-    if standing.agreement_ended:
-        return Decision(step=Step.CANCEL, end_reason=EndReason.AGREEMENT_ENDED)
-    if not standing.account_usable:
-        return Decision(step=Step.CANCEL, end_reason=EndReason.ACCOUNT_NOT_USABLE)
-    if not standing.programme_open:
-        return Decision(step=Step.CANCEL, end_reason=EndReason.PROGRAMME_NOT_IN_FORCE)
+    for stops, end_reason in (
+        (standing.agreement_ended, EndReason.AGREEMENT_ENDED),
+        (not standing.account_usable, EndReason.ACCOUNT_NOT_USABLE),
+        (not standing.programme_open, EndReason.PROGRAMME_NOT_IN_FORCE),
+    ):
+        if stops:
+            return Decision(step=Step.CANCEL, end_reason=end_reason)
     if standing.paid_by_hand_fen >= amount_fen:
         return Decision(step=Step.SKIP, end_reason=EndReason.PAID_BY_HAND)
+    if standing.period_over:
+        return Decision(step=Step.FAIL, reason=Reason.OUR_FAULT)
     if standing.room_fen is None:
         return Decision(step=Step.SKIP, end_reason=EndReason.CAP_NOT_PUBLISHED)
     if amount_fen > standing.room_fen:
