@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.domain.agreements.models import AGREEMENT_STATES
+from app.domain.debit_batches.models import BATCH_STATES
 from app.domain.mandates.models import MANDATE_STATES
 from app.domain.payment_orders.models import ORDER_STATES
 from app.domain.refunds.models import REFUND_STATES
@@ -36,6 +37,7 @@ def test_every_link_and_path_of_a_page_exists(document: Path) -> None:
         ("Refund", REFUND_STATES),
         ("Agreement", AGREEMENT_STATES),
         ("Mandate", MANDATE_STATES),
+        ("Debit batch", BATCH_STATES),
     ],
 )
 def test_the_state_diagrams_are_the_tables(heading: str, machine: StateMachine) -> None:

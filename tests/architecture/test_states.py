@@ -11,6 +11,8 @@ import pytest
 
 import app.domain
 from app.domain.agreements.models import AGREEMENT_STATES, AgreementState
+from app.domain.debit_batches.models import BATCH_STATES
+from app.domain.debit_batches.rules import BatchState
 from app.domain.mandates.models import MANDATE_STATES
 from app.domain.mandates.rules import MandateState
 from app.domain.payment_orders.models import ORDER_STATES, OrderState
@@ -28,6 +30,12 @@ MACHINES: list[tuple[StateMachine[Any], type[StrEnum], StrEnum, set[StrEnum]]] =
     ),
     (AGREEMENT_STATES, AgreementState, AgreementState.DRAFT, {AgreementState.ENDED}),
     (MANDATE_STATES, MandateState, MandateState.SENDING, {MandateState.ENDED}),
+    (
+        BATCH_STATES,
+        BatchState,
+        BatchState.COLLECTING,
+        {BatchState.REJECTED, BatchState.SETTLED},
+    ),
     (
         RUN_STATES,
         RunState,
