@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.domain.agreements.models import AGREEMENT_STATES
+from app.domain.debit_batches.models import BATCH_STATES
 from app.domain.debits.models import INSTRUCTION_STATES
 from app.domain.mandates.models import MANDATE_STATES
 from app.domain.outbox.models import MESSAGE_STATES
@@ -40,6 +41,7 @@ def test_every_link_and_path_of_a_page_exists(document: Path) -> None:
         ("Mandate", MANDATE_STATES),
         ("Message", MESSAGE_STATES),
         ("Debit instruction", INSTRUCTION_STATES),
+        ("Debit batch", BATCH_STATES),
     ],
 )
 def test_the_state_diagrams_are_the_tables(heading: str, machine: StateMachine) -> None:

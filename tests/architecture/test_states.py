@@ -11,6 +11,8 @@ import pytest
 
 import app.domain
 from app.domain.agreements.models import AGREEMENT_STATES, AgreementState
+from app.domain.debit_batches.models import BATCH_STATES
+from app.domain.debit_batches.rules import BatchState
 from app.domain.debits.models import INSTRUCTION_STATES
 from app.domain.debits.rules import InstructionState
 from app.domain.mandates.models import MANDATE_STATES
@@ -43,6 +45,12 @@ MACHINES: list[tuple[StateMachine[Any], type[StrEnum], StrEnum, set[StrEnum]]] =
         MessageState,
         MessageState.WAITING,
         {MessageState.SENT, MessageState.GIVEN_UP},
+    ),
+    (
+        BATCH_STATES,
+        BatchState,
+        BatchState.COLLECTING,
+        {BatchState.REJECTED, BatchState.SETTLED},
     ),
     (
         RUN_STATES,

@@ -109,10 +109,7 @@ def _store(
         next_send_at=now,
     ):
         return False
-    content.seek(0)
-    place = 0
-    while data := content.read(PART_BYTES):
-        place += 1
+    for place, data in enumerate(_pieces(content), start=1):
         session.execute(
             insert(PART).values(
                 batch_id=batch_id,
@@ -122,6 +119,12 @@ def _store(
             )
         )
     return True
+
+
+def _pieces(content: IO[bytes]) -> Iterator[bytes]:
+    content.seek(0)
+    while data := content.read(PART_BYTES):
+        yield data
 
 
 def _read_part(session: Session, *, batch_id: int, place: int) -> bytes | None:

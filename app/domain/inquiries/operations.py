@@ -207,11 +207,10 @@ def _tell_staff(ports: Ports, *, channel: str, number: str, fen: int) -> None:
 
 def _due(ports: Ports, table: Table, states: tuple[Any, ...], *, limit: int) -> list[Row[Any]]:
     due = is_due(table, states, now=ports.now())
-    return ports.read(
-        lambda session: list(
-            session.execute(select(table).where(due).order_by(table.c.next_query_at).limit(limit))
-        )
-    )
+    # A file of debits that is overdue must not keep waiting who stands there with a phone.
+    last = [table.c.batch_id.is_not(None)] if table is ORDER else []
+    query = select(table).where(due).order_by(*last, table.c.next_query_at).limit(limit)
+    return ports.read(lambda session: list(session.execute(query)))
 
 
 def _claim(ports: Ports, table: Table, row: Row[Any]) -> Row[Any] | None:

@@ -35,14 +35,13 @@ from app.domain.ports import Ports
 from app.domain.ports.debits import BatchDebits, BatchFile, Debits
 from app.payments.bank.files.batches import BankFiles
 from app.payments.reasons import ReasonTable
-from config.bank_layout_files import load_bank_layout, parse_bank_layout
-from config.reason_files import load_reasons
+from config.bank_layout_files import parse_bank_layout
 from sandbox.credentials import BANK_PRIVATE_KEY, issue_credentials
 from sandbox.keys import read_private_key, sign
 from tests.builders import a_mandate, an_account
 from tests.domain.agreements.conftest import Desk, terms
 from tests.fund import Fund
-from tests.payments.bank.centre import Centre, open_centre
+from tests.payments.bank.centre import LAYOUTS, REASONS, Centre, open_centre
 
 AGREEMENT = table_of(Agreement)
 BATCH = table_of(DebitBatch)
@@ -62,8 +61,8 @@ def files_of(centre: Centre, layout: Mapping[str, object] | None = None) -> Bank
     """The product's own adapter, against the emulator's file server."""
     return BankFiles(
         centre.settings.bank,
-        layout=layout or load_bank_layout("standard"),
-        reasons=ReasonTable(load_reasons("bank")),
+        layout=layout or LAYOUTS("standard"),
+        reasons=ReasonTable(REASONS("bank")),
         connect_timeout=5,
         read_timeout=5,
     )

@@ -111,36 +111,36 @@ def test_a_line_without_an_end_stays_open_and_is_not_asked_about_at_once(
     )
 
 
-@pytest.mark.parametrize(
-    ("kind", "options"),
-    [
-        *(("bad_sign", {}), ("unsigned", {}), ("truncate", {}), ("alter", {})),
-        *(("truncate", {"resigned": True}), ("alter", {"resigned": True})),
-        *(("other_batch", {}), ("foreign", {}), ("repeat_line", {}), ("short_paid", {})),
-    ],
+FLAWS: tuple[tuple[str, dict[str, Any]], ...] = (
+    *(("bad_sign", {}), ("unsigned", {}), ("truncate", {}), ("alter", {})),
+    *(("truncate", {"resigned": True}), ("alter", {"resigned": True})),
+    *(("other_batch", {}), ("foreign", {}), ("repeat_line", {}), ("short_paid", {})),
 )
-def test_a_file_with_a_flaw_changes_nothing_and_is_told_once(
-    batching: Batching, kind: str, options: dict[str, Any]
-) -> None:
-    accounts = batching.owing(2)
-    batching.trouble("file/result", kind, **options)
-    batching.send()
-    batching.fetch()
-    batching.finish()
-    before = batching.orders()
-    assert batching.fetch() == {"refused": 1}
-    assert batching.orders() == before
-    assert batching.batch().state == "accepted"
-    assert [batching.balance_fen(each) for each in accounts] == [0, 0]
-    [(kind_of_break, number, _, _)] = batching.fund.breaks()
-    assert (kind_of_break, number) == ("batch_file_refused", batching.answer_name())
-    name, result, report = batching.files_seen()[-1]
-    assert (name, result) == (batching.answer_name(), "refused")
-    assert report.endswith("整份文件未采用")
+
+
+def test_a_file_with_a_flaw_changes_nothing_and_is_told_once(batching: Batching) -> None:
+    accounts = [batching.person() for _ in range(2)]
+    for told, (kind, options) in enumerate(FLAWS, start=1):
+        batching.owe(*accounts)
+        batching.trouble("file/result", kind, **options)
+        batching.send()
+        batching.fetch()
+        batching.finish()
+        before = batching.orders()
+        assert batching.fetch() == {"refused": 1}, kind
+        assert batching.orders() == before
+        assert batching.batch().state == "accepted"
+        assert len(batching.fund.breaks()) == told
+        kind_of_break, number, _, _ = batching.fund.breaks()[-1]
+        assert (kind_of_break, number) == ("batch_file_refused", batching.answer_name())
+        name, result, report = batching.files_seen()[-1]
+        assert (name, result) == (batching.answer_name(), "refused")
+        assert report.endswith("整份文件未采用")
     fetched = batching.files.count("fetch")
     assert batching.fetch() == {}
     assert batching.files.count("fetch") == fetched
-    assert len(batching.fund.breaks()) == 1
+    assert len(batching.fund.breaks()) == len(FLAWS)
+    assert [batching.balance_fen(each) for each in accounts] == [0, 0]
     assert batching.fund.offences() == []
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,9 @@ from tests.payments.sides import HASTY_SECONDS, settings_of
 from tests.sandbox.gateways import RunningGateway, copy_credentials, running, serving
 
 NAME, ID_NO = "测试用户", "320722199003076011"
+
+# To read them takes longer than to start the bank.
+REASONS, LAYOUTS = cache(load_reasons), cache(load_bank_layout)
 
 
 @dataclass
@@ -182,10 +186,10 @@ def open_centre(data_dir: Path, issued: Path, **environment: str) -> Iterator[Ce
                 gateway=gateway,
                 settings=settings,
                 channel=build_channels(
-                    settings, load_reasons=load_reasons, load_layout=load_bank_layout, now=now
+                    settings, load_reasons=REASONS, load_layout=LAYOUTS, now=now
                 ).debiting["bank"],
                 hasty=build_channels(
-                    hasty, load_reasons=load_reasons, load_layout=load_bank_layout, now=now
+                    hasty, load_reasons=REASONS, load_layout=LAYOUTS, now=now
                 ).debiting["bank"],
             )
         )
