@@ -8,9 +8,27 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.routes.conftest import app, build_app, channel, logins, origin, ports, settings
+from tests.routes.conftest import (
+    app,
+    build_app,
+    channel,
+    debiting_bank,
+    logins,
+    origin,
+    ports,
+    settings,
+)
 
-__all__ = ["app", "build_app", "channel", "logins", "origin", "ports", "settings"]
+__all__ = [
+    "app",
+    "build_app",
+    "channel",
+    "debiting_bank",
+    "logins",
+    "origin",
+    "ports",
+    "settings",
+]
 
 CHROMIUM = shutil.which("chromium")
 
