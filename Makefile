@@ -7,7 +7,7 @@ BENCH  := .venv-bench
 .PHONY: help demo test lint lock format clean
 
 help: ## List the commands
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
 demo: $(VENV)/.runtime ## Set up everything on an embedded database and run the story
 	@$(BIN)/python -m demo
@@ -25,6 +25,10 @@ simulate: $(VENV)/.develop ## Replay SEED= and STEPS= of the simulation; SECONDS
 .PHONY: bench
 bench: $(BENCH)/.installed ## Measure notices beside bare SQL and django-hordak, 5 minutes; SECONDS= and ROUNDS= for more
 	@$(BIN)/python -m benchmarks $(if $(SECONDS),--seconds $(SECONDS)) $(if $(ROUNDS),--rounds $(ROUNDS))
+
+.PHONY: bench-debits
+bench-debits: $(VENV)/.runtime ## Measure a day of debits beside bare SQL, and the bank's files, 20 minutes; DEBITS= for another size
+	@$(BIN)/python -m benchmarks.debits $(if $(DEBITS),--debits $(DEBITS))
 
 lint: $(VENV)/.develop ## Format, lint, types, contracts
 	$(BIN)/ruff format --check .

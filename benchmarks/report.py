@@ -12,15 +12,19 @@ from rich.console import Console
 from rich.table import Table
 
 Figures = Mapping[str, Sequence[float]]
+Rows = Mapping[str, Mapping[str, Any]]
 
 
 def write_report(figures: Figures, latencies: Figures, console: Console, folder: Path) -> None:
     """Print the table and write `latest.json`."""
-    rows = _rows(figures, latencies)
-    folder.mkdir(exist_ok=True)
-    content = json.dumps(rows, ensure_ascii=False, indent=2)
-    (folder / "latest.json").write_text(content + "\n", encoding="utf-8")
-    table = Table("项目", title="压测结果（各轮中位数）")
+    show(_rows(figures, latencies), console, folder / "latest.json", title="压测结果（各轮中位数）")
+
+
+def show(rows: Rows, console: Console, path: Path, *, title: str) -> None:
+    """Print rows as a table, and write them as JSON."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(rows, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    table = Table("项目", title=title)
     for heading in ("本系统", "对照", "比值"):
         table.add_column(heading, justify="right")
     table.add_column("单位")

@@ -1,4 +1,4 @@
-"""Numbers of orders: as long as every channel takes, never the same, in order of their making."""
+"""Numbers of orders: as long as every channel takes, never the same, in the order of time."""
 
 from __future__ import annotations
 
