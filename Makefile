@@ -22,6 +22,11 @@ simulate: $(VENV)/.develop ## Replay SEED= and STEPS= of the simulation; SECONDS
 	@$(BIN)/python -m tests.simulation --seed $(SEED) --steps $(STEPS) $(if $(SECONDS),--seconds $(SECONDS)) \
 		$(if $(DATABASE),--database '$(DATABASE)')
 
+PEOPLE ?= 300
+.PHONY: year
+year: $(VENV)/.develop ## Live a year of debits with SEED= and PEOPLE=; SEEDS=20 goes on with the next seeds
+	@$(BIN)/python -m tests.year --seed $(SEED) --people $(PEOPLE) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(MONTHS),--months $(MONTHS))
+
 .PHONY: bench
 bench: $(BENCH)/.installed ## Measure notices beside bare SQL and django-hordak, 5 minutes; SECONDS= and ROUNDS= for more
 	@$(BIN)/python -m benchmarks $(if $(SECONDS),--seconds $(SECONDS)) $(if $(ROUNDS),--rounds $(ROUNDS))
