@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pymysql
 
 from benchmarks.debits.town import DUE_ON, SETTINGS
 
+# Every value of an INSERT is a parameter: PyMySQL only then makes one statement of many rows.
 _PAGE = """
     SELECT a.id, a.account_id, t.version, t.channel, t.amount_fen
     FROM agreement a JOIN agreement_terms t ON t.agreement_id = a.id
@@ -23,9 +24,9 @@ _PAGE = """
 """
 _PLAN = """
     INSERT INTO debit_instruction
-        (account_id, agreement_id, terms_version, period, channel, amount_fen, due_on, retry_until,
+        (account_id, agreement_id, terms_version, channel, amount_fen, period, due_on, retry_until,
          state, next_attempt_on, created_at)
-    VALUES (%s, %s, %s, '2026-12', %s, %s, %s, '2026-12-31', 'scheduled', %s, %s)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
 _DUE = """
     SELECT id, account_id, channel, amount_fen, period, attempt_count FROM debit_instruction
@@ -40,7 +41,7 @@ _STORE = """
     INSERT INTO payment_order
         (order_no, account_id, channel, amount_fen, state, request_key, request_digest, created_at,
          expires_at, next_query_at, contribution_month, instruction_id, mandate_id)
-    VALUES (%s, %s, %s, %s, 'sending', %s, %s, %s, %s, %s, %s, %s, %s)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
 _ATTEMPT = """
     UPDATE debit_instruction
@@ -67,7 +68,7 @@ _FULFIL = """
 """
 _ENTRIES = """
     INSERT INTO journal_entry (posting_key, kind, business_date, value_date, posted_at, memo)
-    VALUES (%s, 'deposit', %s, %s, %s, '灵活缴存')
+    VALUES (%s, %s, %s, %s, %s, %s)
 """
 _ENTRY_IDS = "SELECT id, posting_key FROM journal_entry WHERE posting_key IN %s"
 _LINES = """
@@ -91,14 +92,15 @@ class RawDay:
 
     def plan(self) -> int:
         """Make the instructions; return how many."""
-        count, after_id, now = 0, 0, _now()
+        count, after_id = 0, 0
+        same = ("2026-12", DUE_ON, date(2026, 12, 31), "scheduled", DUE_ON, _now())
         while True:
             self._cursor.execute(_PAGE, (after_id, self._page))
             page = self._cursor.fetchall()
             if page:
                 self._cursor.executemany(
                     _PLAN,
-                    [(account, id_, *terms, DUE_ON, DUE_ON, now) for id_, account, *terms in page],
+                    [(account, id_, *terms, *same) for id_, account, *terms in page],
                 )
             self._connection.commit()
             if not page:
@@ -131,8 +133,9 @@ class RawDay:
             _STORE,
             [
                 (
-                    *(number, account, channel, amount_fen, f"debit:{id_}:{tries + 1}", bytes(32)),
-                    *(now, expires_at, query_at, period, id_, mandates[account]),
+                    *(number, account, channel, amount_fen, "sending"),
+                    *(f"debit:{id_}:{tries + 1}", bytes(32), now, expires_at, query_at),
+                    *(period, id_, mandates[account]),
                 )
                 for number, (id_, account, channel, amount_fen, period, tries) in zip(
                     numbers, due, strict=True
@@ -158,7 +161,9 @@ class RawDay:
         cursor.execute(_FULFIL.format(numbers=names), (*values, now, instructions))
         assert cursor.rowcount == len(numbers)
         keys = [f"deposit:{order[1]}" for order in orders]
-        cursor.executemany(_ENTRIES, [(key, DUE_ON, DUE_ON, now) for key in keys])
+        cursor.executemany(
+            _ENTRIES, [(key, "deposit", DUE_ON, DUE_ON, now, "灵活缴存") for key in keys]
+        )
         cursor.execute(_ENTRY_IDS, (keys,))
         entries = {key: id_ for id_, key in cursor.fetchall()}
         lines: list[tuple[Any, ...]] = []
