@@ -22,11 +22,11 @@ def made() -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_a_year_of_three_hundred_people(made: Path, seed: int) -> None:
-    result = live(made, seed=seed)
+def test_a_year_of_a_hundred_people(made: Path, seed: int) -> None:
+    result = live(made, seed=seed, people=100)
     ends = result.ends
     # Everything that can become of a period has become of some.
-    assert ends["succeeded"] > 1_000
+    assert ends["succeeded"] > 400
     for end in ("missed", "paid_by_hand", "over_cap", "agreement_ended", "cap_not_published"):
         assert ends[end] > 0, end
     assert result.breaks["debited_twice"] > 0
