@@ -10,32 +10,42 @@ import shutil
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import partial
+from datetime import datetime
 from pathlib import Path
 
 from demo.phone import Door, Gateway
 from demo.processes import Processes
 from demo.screen import DemoFailed, Screen
+from demo.system import FLASK, System
 
 # Policy figures have dates: on its own clock the demo tells the same story in any year.
 BEGINS_AT = datetime.fromisoformat("2026-11-24T10:00:00+08:00")
 
 WEB_PORT, WECHAT_PORT, ALIPAY_PORT, BANK_PORT, SFTP_PORT = 8000, 9201, 9202, 9203, 9222
 
+TEMPLATES = {
+    topic: f"DEMO-{topic}"
+    for topic in ("mandate_active", "debit_due", "debit_succeeded", "debit_failed")
+}
+"""Messages for which both platforms have granted a template: their topics and the ids."""
+
 _MARK = ".made-by-demo"
-_FLASK = ("-m", "flask", "--app", "wsgi")
 
 
 @dataclass(frozen=True)
 class House:
     """What runs, and how to get in."""
 
-    api: Door
+    system: System
     wechat: Gateway
     alipay: Gateway
     bank: Gateway
     staff_password: str
+
+    @property
+    def api(self) -> Door:
+        """The product's own door."""
+        return self.system.api
 
 
 def make_folder(path: Path) -> None:
@@ -73,17 +83,16 @@ def open_house(
     Raises:
         DemoFailed: a command or a process did not do its part.
     """
-    web_port, wechat_port, alipay_port, bank_port, sftp_port = free_ports(
-        (WEB_PORT, WECHAT_PORT, ALIPAY_PORT, BANK_PORT, SFTP_PORT)
+    wechat_port, alipay_port, bank_port, sftp_port = free_ports(
+        (WECHAT_PORT, ALIPAY_PORT, BANK_PORT, SFTP_PORT)
     )
-    house = House(
-        Door(f"http://127.0.0.1:{web_port}"),
+    gateways = (
         Gateway("wechat", "微信", wechat_port),
         Gateway("alipay", "支付宝", alipay_port),
         Gateway("bank", "银行", bank_port),
-        staff_password=f"Demo-{secrets.token_hex(5)}",
     )
-    offset_seconds = round((BEGINS_AT - datetime.now(UTC)).total_seconds())
+    system = System(processes, environment, take_port(WEB_PORT), gateways, begins_at=BEGINS_AT)
+    house = House(system, *gateways, staff_password=f"Demo-{secrets.token_hex(5)}")
 
     processes.run("credentials", "-m", "sandbox", "credentials", "--data", str(data))
     for gateway, *more in (
@@ -99,24 +108,18 @@ def open_house(
     )
 
     data_key = processes.run("keys", "-m", "app.commands.keys", "new", "k1").splitlines()[-1]
-    environment |= _settings(
-        house, data, data_key=data_key, offset_seconds=offset_seconds, sftp_port=sftp_port
-    )
-    processes.run("database", *_FLASK, "db", "upgrade")
-    processes.run("policy", *_FLASK, "policy", "load")
-    processes.run("calendar", *_FLASK, "calendar", "import")
+    environment |= _settings(house, data, data_key=data_key, sftp_port=sftp_port)
+    processes.run("database", *FLASK, "db", "upgrade")
+    processes.run("policy", *FLASK, "policy", "load")
+    processes.run("calendar", *FLASK, "calendar", "import")
     # Not as an argument: everybody on the machine can read those.
     environment["LIANJIAO_DEMO_PASSWORD"] = house.staff_password
-    processes.run("staff", *_FLASK, "demo", "staff")
+    processes.run("staff", *FLASK, "demo", "staff")
     del environment["LIANJIAO_DEMO_PASSWORD"]
     screen.fact("数据库已建立（SQLite），政策参数已载入，演示工作人员已创建")
 
-    # Two processes of several threads: copies of one notice race each other, as in production.
-    processes.start("web", "-m", "gunicorn", "--bind", f"127.0.0.1:{web_port}")
-    processes.start("scheduler", *_FLASK, "scheduler")
-    _wait_until_ready(processes, house, screen)
-    for gateway in (house.wechat, house.alipay, house.bank):
-        gateway.control("clock", advance_seconds=offset_seconds)
+    with screen.waiting("等待各进程就绪"):
+        system.start()
     # What the product got API v3 for: debits under this plan are announced.
     house.wechat.control("plans/change", mode="PRE_NOTICE")
     # 应用网关: what a centre enters in Alipay's console.
@@ -131,21 +134,25 @@ def free_ports(preferred: Sequence[int]) -> list[int]:
     held: list[socket.socket] = []
     try:
         for port in preferred:
-            try:
-                held.append(socket.create_server(("127.0.0.1", port)))
-            except OSError:
-                held.append(socket.create_server(("127.0.0.1", 0)))
+            held.append(take_port(port))
         return [server.getsockname()[1] for server in held]
     finally:
         for server in held:
             server.close()
 
 
-def _settings(
-    house: House, data: Path, *, data_key: str, offset_seconds: int, sftp_port: int
-) -> dict[str, str]:
+def take_port(preferred: int) -> socket.socket:
+    """Listen on a port of the loopback, another one if somebody has the preferred one."""
+    try:
+        return socket.create_server(("127.0.0.1", preferred))
+    except OSError:
+        return socket.create_server(("127.0.0.1", 0))
+
+
+def _settings(house: House, data: Path, *, data_key: str, sftp_port: int) -> dict[str, str]:
     """Return the product's environment variables; the credentials file gives its own unread."""
     credentials = json.loads((data / "credentials.json").read_text(encoding="utf-8"))
+    templates = ",".join(f"{topic}:{template_id}" for topic, template_id in TEMPLATES.items())
     return {
         **credentials["wechat"],
         **credentials["wechat_v3"],
@@ -156,25 +163,14 @@ def _settings(
         "LIANJIAO_PUBLIC_BASE_URL": house.api.url,
         "LIANJIAO_DATA_KEYS": data_key,
         "LIANJIAO_INDEX_KEY": base64.b64encode(secrets.token_bytes(32)).decode(),
-        "LIANJIAO_CLOCK_OFFSET_SECONDS": str(offset_seconds),
         "LIANJIAO_WECHAT_PAY_BASE_URL": f"{house.wechat.url}/",
         "LIANJIAO_WECHAT_API_BASE_URL": f"{house.wechat.url}/",
         # What the sandbox's plan allows.
         "LIANJIAO_WECHAT_MANDATE_CAP_FEN_MAX": "500000",
+        "LIANJIAO_WECHAT_MESSAGE_TEMPLATES": templates,
+        "LIANJIAO_ALIPAY_MESSAGE_TEMPLATES": templates,
         "LIANJIAO_ALIPAY_GATEWAY_URL": f"{house.alipay.url}/gateway.do",
         "LIANJIAO_BANK_GATEWAY_URL": f"{house.bank.url}/gateway/",
         "LIANJIAO_BANK_SFTP_HOST": "127.0.0.1",
         "LIANJIAO_BANK_SFTP_PORT": str(sftp_port),
     }
-
-
-def _wait_until_ready(processes: Processes, house: House, screen: Screen) -> None:
-    with screen.waiting("等待各进程就绪"):
-        for door, path in (
-            (house.wechat, "/_control/health"),
-            (house.alipay, "/_control/health"),
-            (house.bank, "/_control/health"),
-            (house.api, "/readyz"),
-        ):
-            ready = partial(door.is_open, path)
-            processes.wait_until(ready, seconds=60, what=f"{door.url} 就绪")

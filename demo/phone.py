@@ -1,8 +1,9 @@
-"""骑手的手机 The rider's phone, and the doors it knocks at: our API, a gateway's control API."""
+"""手机 A person's phone, and the doors it knocks at: our API, a gateway's control API."""
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from typing import Any
 
 import requests
@@ -94,7 +95,7 @@ class Gateway(Door):
 
 
 class Phone:
-    """The rider in the mini-program of one platform, with that platform's wallet."""
+    """A person in the mini-program of one platform, with that platform's wallet."""
 
     def __init__(self, api: Door, gateway: Gateway, *, wallet_fen: int) -> None:
         self._api = api
@@ -124,6 +125,24 @@ class Phone:
     def pay(self, order: dict[str, Any]) -> None:
         """Confirm in the wallet."""
         self.gateway.control("pay", payer=self.payer, phone=order["payment"])
+
+    def agree(self, terms: dict[str, Any]) -> Any:
+        """Read the text of an agreement, sign it, and return the agreement."""
+        draft = self.post("agreement/preview", terms, status=200)
+        consent = {"text_sha256": draft["text_sha256"], "device": "演示手机"}
+        return self.post("agreement", {**terms, **consent})
+
+    def agree_to_messages(self, templates: Mapping[str, str]) -> None:
+        """Allow the mini-program messages by these templates, by topic."""
+        for template_id in templates.values():
+            self.gateway.control(
+                "messages/consent", payer=self.payer, template_id=template_id, count=9
+            )
+
+    def inbox(self, template_id: str) -> list[dict[str, Any]]:
+        """Return the messages by a template that have reached the phone, oldest first."""
+        messages = self.gateway.control("messages/inbox", payer=self.payer)["messages"]
+        return [dict(row) for row in messages if row["template_id"] == template_id]
 
     def is_credited(self, order_no: str) -> bool:
         return bool(self.get(f"deposits/{order_no}")["state"] == "succeeded")

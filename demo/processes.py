@@ -7,12 +7,15 @@ import signal
 import subprocess  # nosec B404  # the demo is made of programs
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from demo.screen import DemoFailed
 
 _STOP_SECONDS = 8
+_PATIENCE_SECONDS = 60
+"""So long a process may take for what it is doing."""
 
 # The guard leads the group. The pipe to it closes however the demo ends, also when it is killed.
 _GUARD = f"""
@@ -47,9 +50,29 @@ class Processes:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def start(self, name: str, *arguments: str) -> None:
-        """Start `python …` and leave it running; it writes to `name`.log."""
-        self._running[name] = self._open(name, arguments)
+    def start(self, name: str, *arguments: str, inheriting: Sequence[int] = ()) -> None:
+        """Start `python …` and leave it running; it adds to `name`.log.
+
+        Args:
+            inheriting: descriptors that it shares with the demo.
+        """
+        self._running[name] = self._open(name, arguments, mode="ab", inheriting=inheriting)
+
+    def end(self, *names: str) -> None:
+        """Tell processes to finish what they are doing, and wait until they have ended.
+
+        Raises:
+            DemoFailed: one had ended before, or does not end.
+        """
+        self.check()
+        ending = {name: self._running.pop(name) for name in names}
+        for process in ending.values():
+            process.terminate()
+        for name, process in ending.items():
+            try:
+                process.wait(_PATIENCE_SECONDS)
+            except subprocess.TimeoutExpired:
+                raise DemoFailed(f"进程 {name} 未能停止\n{self.last_lines(name)}") from None
 
     def run(self, name: str, *arguments: str) -> str:
         """Run `python …` to its end and return what it wrote.
@@ -116,8 +139,15 @@ class Processes:
     def _log(self, name: str) -> Path:
         return self._logs / f"{name}.log"
 
-    def _open(self, name: str, arguments: tuple[str, ...]) -> subprocess.Popen[bytes]:
-        with self._log(name).open("wb") as log:
+    def _open(
+        self,
+        name: str,
+        arguments: tuple[str, ...],
+        *,
+        mode: Literal["wb", "ab"] = "wb",
+        inheriting: Sequence[int] = (),
+    ) -> subprocess.Popen[bytes]:
+        with self._log(name).open(mode) as log:
             return subprocess.Popen(
                 [sys.executable, *arguments],
                 cwd=self._root,
@@ -126,4 +156,5 @@ class Processes:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 process_group=self._guard.pid,
+                pass_fds=inheriting,
             )

@@ -4,24 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from demo.debits import RIDER, WALLET_FEN, Debits
 from demo.house import House
 from demo.phone import Gateway, Phone
 from demo.processes import Processes
 from demo.screen import Screen, yuan
-
-WALLET_FEN = 10_000_00
-
-ENROLMENT = {
-    "document_kind": "resident_id",
-    "document_no": "11010519491231002X",
-    "real_name": "测试用户",
-    "phone": "13800000000",
-    "employment_form": "new_form",
-    "industry_tags": ["e_commerce"],
-    "facts": {"children": {"count": 2, "minor_count": 1, "evidence": "户口簿"}},
-}
-
-MONTHLY = {"frequency": "monthly", "amount_fen": 500_00, "debit_day": 10, "channel": "bank"}
 
 ONE_FEN = {"wechat": {"total_fee": "1"}, "alipay": {"total_amount": "0.01"}}
 """How each channel's notice says that one fen was paid."""
@@ -37,6 +24,7 @@ class Story:
         self.wechat = Phone(house.api, house.wechat, wallet_fen=WALLET_FEN)
         self.alipay = Phone(house.api, house.alipay, wallet_fen=WALLET_FEN)
         self._phones = (self.wechat, self.alipay)
+        self._debits = Debits(house, processes, screen, rider=self.wechat)
         self._orders: dict[str, str] = {}
         """The last paid order of each channel."""
 
@@ -55,9 +43,9 @@ class Story:
             ("同一通知 10 份同时到达，不重复入账", self._repeat_notices),
             ("伪造、篡改的通知不入账", self._refuse_forgeries),
             ("骑手申请退回 200.00 元，须由另一人复核", self._refund),
-            ("约定每月缴存 500.00 元，银行卡签约扣款", self._sign_mandate),
-            ("余额与明细", self._show_statement),
-            ("核验账簿，并与两个网关的账簿逐笔核对", self._verify),
+            *self._debits.steps,
+            ("骑手的余额与明细", self._show_statement),
+            ("核验账簿，并与三个网关的账簿逐笔核对", self._verify),
         )
         for number, (title, step) in enumerate(steps, start=1):
             self._screen.step(f"{number}/{len(steps)} {title}")
@@ -66,7 +54,7 @@ class Story:
 
     def _enrol(self) -> None:
         self._screen.check("微信登录成功，尚未开户", self.wechat.log_in(), False)
-        opened = self.wechat.post("enrolment", ENROLMENT)
+        opened = self.wechat.post("enrolment", RIDER)
         self._screen.fact(f"个人账户 {opened['account_no']}，申报子女两个（户口簿）")
         self._check_balance(0)
 
@@ -169,37 +157,6 @@ class Story:
         self._check_balance(1_100_00, "退款后账户余额")
         self._screen.check_fen("退款后冻结", self.wechat.get("account")["held_fen"], 0)
 
-    def _sign_mandate(self) -> None:
-        draft = self.wechat.post("agreement/preview", MONTHLY, status=200)
-        consent = {"text_sha256": draft["text_sha256"], "device": "演示手机"}
-        agreed = self.wechat.post("agreement", {**MONTHLY, **consent})
-        due = [(row["period"], row["due_on"]) for row in agreed["periods"]]
-        self._screen.check("协议生效，首次扣款日", due[0], ("2026-12", "2026-12-10"))
-
-        bank = self._house.bank
-        card = {"holder_name": ENROLMENT["real_name"], "phone": ENROLMENT["phone"]}
-        card["card_no"] = bank.control(
-            "cards",
-            name=ENROLMENT["real_name"],
-            id_kind="01",
-            id_no=ENROLMENT["document_no"],
-            phone=ENROLMENT["phone"],
-            balance_fen=5_000_00,
-        )["card_no"]
-        number = self.wechat.post("mandates", {"channel": "bank", "card": card})["mandate_no"]
-        code = bank.control("sms", phone=ENROLMENT["phone"])["messages"][-1]["code"]
-        confirm, wrong = f"mandates/{number}/confirm", "000000" if code != "000000" else "111111"
-        refusal = self.wechat.post(confirm, {"code": wrong}, status=422)
-        self._screen.check(f"错误的验证码：{refusal['message']}", refusal["code"], "wrong_code")
-        signed = self.wechat.post(confirm, {"code": code}, status=200)
-        self._screen.check("签约状态", signed["state_text"], "生效中")
-        theirs = [
-            (row["state"], row["cap_fen"])
-            for row in bank.read("books")["mandates"]
-            if row["agreement_no"] == number
-        ]
-        self._screen.check("银行账簿：已签约，单笔上限 500.00 元", theirs, [("ACTIVE", 500_00)])
-
     def _show_statement(self) -> None:
         account = self.wechat.get("account")
         newest_first = self.wechat.get("account/entries?limit=100")["items"]
@@ -218,11 +175,11 @@ class Story:
             ],
         )
         amounts = sorted(row["amount_fen"] for row in newest_first)
-        expected = [-200_00, 200_00, 300_00, 300_00, 500_00]
-        self._screen.check("明细共五笔：缴存三笔、补贴一笔、退款一笔", amounts, expected)
+        expected = [-200_00, 200_00, 300_00, 300_00, 500_00, 500_00]
+        self._screen.check("明细共六笔：缴存三笔、扣款一笔、补贴一笔、退款一笔", amounts, expected)
         self._screen.check_fen("明细合计等于余额", sum(amounts), account["balance_fen"])
         net_fen = account["deposited_this_year_fen"]
-        self._screen.check_fen("本年净缴存", net_fen, 800_00)
+        self._screen.check_fen("本年净缴存", net_fen, 1_300_00)
         self._screen.fact(
             f"年度上限 {yuan(account['yearly_cap_fen'])} 元，"
             f"最低月缴存额 {yuan(account['monthly_minimum_fen'])} 元，"
@@ -232,31 +189,54 @@ class Story:
     def _verify(self) -> None:
         verdict = self._processes.run("verify", "-m", "flask", "--app", "wsgi", "ledger", "verify")
         self._screen.check(verdict.splitlines()[-1], "账务核验通过" in verdict, True)
-        for phone, wallet_fen in ((self.wechat, 9_500_00), (self.alipay, 9_700_00)):
-            gateway = phone.gateway
+        for gateway in (self._house.wechat, self._house.alipay):
             theirs = {
                 row["out_trade_no"]: (row["amount_fen"], row["refunded_fen"])
                 for row in gateway.read("books")["trades"]
                 if row["paid_at"] is not None
             }
-            ours = {
-                row["order_no"]: (row["amount_fen"], row["refunded_fen"])
-                for row in self._credited(gateway)
-            }
-            self._screen.check(f"{gateway.name}：{len(ours)} 笔缴存与网关逐笔一致", ours, theirs)
-            left_fen = gateway.wallet_fen(phone.payer)
-            self._screen.check_fen(f"{gateway.name}：骑手钱包余额", left_fen, wallet_fen)
+            self._check_books(gateway, theirs)
+        bank = self._house.bank.read("books")
+        theirs = {
+            row["order_no"]: (row["amount_fen"], 0)
+            for row in bank["debits"]
+            if row["state"] == "SUCCEEDED"
+        }
+        self._check_books(self._house.bank, theirs)
+        self._screen.check_fen("银行：公积金专户余额", bank["balance_fen"], 500_00)
+        for whose, phone, wallet_fen in (
+            ("骑手", self.wechat, 9_500_00),
+            ("骑手", self.alipay, 9_700_00),
+            ("店主", self._debits.shopkeeper.phone, 9_700_00),
+            ("保洁员", self._debits.cleaner.phone, 9_600_00),
+        ):
+            left_fen = phone.gateway.wallet_fen(phone.payer)
+            self._screen.check_fen(f"{phone.gateway.name}：{whose}钱包余额", left_fen, wallet_fen)
+
+    def _check_books(self, gateway: Gateway, theirs: dict[str, tuple[int, int]]) -> None:
+        ours = {
+            row["order_no"]: (row["amount_fen"], row["refunded_fen"])
+            for row in self._credited(gateway)
+        }
+        self._screen.check(f"{gateway.name}：{len(ours)} 笔入账与网关逐笔一致", ours, theirs)
 
     def _summarize(self) -> None:
-        account, rows = self.wechat.get("account"), []
-        for gateway in (self._house.wechat, self._house.alipay):
-            credited = self._credited(gateway)
-            paid_fen = sum(row["amount_fen"] for row in credited)
+        rows: list[tuple[str, str]] = []
+        for gateway in (self._house.wechat, self._house.alipay, self._house.bank):
+            credited, debited = self._credited(gateway), self._debits.order_numbers()
             refunded_fen = sum(row["refunded_fen"] for row in credited)
-            rows += [(f"{gateway.name}缴存", yuan(paid_fen))]
+            for what, is_debit in (("缴存", False), ("扣款", True)):
+                fen = sum(
+                    row["amount_fen"]
+                    for row in credited
+                    if (row["order_no"] in debited) is is_debit
+                )
+                rows += [(f"{gateway.name}{what}", yuan(fen))] if fen else []
             rows += [(f"{gateway.name}退款", yuan(-refunded_fen))] if refunded_fen else []
-        rows += [("开户补贴", yuan(account["opening_subsidy_fen"]))]
-        rows += [("账户余额", yuan(account["balance_fen"]))]
+        accounts = [saver.phone.get("account") for saver in self._debits.savers]
+        subsidies_fen = sum(account["opening_subsidy_fen"] for account in accounts)
+        rows += [("开户补贴", yuan(subsidies_fen))]
+        rows += [("三人账户余额", yuan(sum(account["balance_fen"] for account in accounts)))]
         self._screen.table("演示结果（元）", ("项目",), ("金额",), rows)
         self._screen.say(f"{self._screen.checks} 项检查全部通过", "bold green")
 
@@ -282,11 +262,11 @@ class Story:
         self._screen.check_fen(what, self.wechat.get("account")["balance_fen"], expected_fen)
 
     def _credited(self, gateway: Gateway) -> list[dict[str, Any]]:
-        """Return the rider's credited deposits through one channel, by the API."""
-        deposits = self.wechat.get("deposits?limit=100")["items"]
+        """Return everybody's credited orders through one channel, by the API."""
         return [
             row
-            for row in deposits
+            for saver in self._debits.savers
+            for row in saver.phone.get("deposits?limit=100")["items"]
             if row["channel"] == gateway.platform and row["state"] == "succeeded"
         ]
 

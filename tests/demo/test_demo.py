@@ -22,10 +22,10 @@ from pathlib import Path
 import pytest
 import requests
 
-from demo.house import free_ports, make_folder
+from demo.house import free_ports, make_folder, take_port
 
 MARK = "DEMO_TEST_MARK"
-PATIENCE_SECONDS = 300
+PATIENCE_SECONDS = 900
 
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/environ").exists(), reason="needs /proc to find processes left behind"
@@ -128,7 +128,7 @@ def test_the_story_holds_on_a_terminal_and_without_one_side_by_side(
     assert command is not None
     header, token, url = command.groups()
     account = requests.get(url, headers={header: token}, timeout=30).json()
-    assert account["balance_fen"] == 110000
+    assert account["balance_fen"] == 160000
     served.process.send_signal(signal.SIGINT)
     assert served.finish() == 0, served.output
 
@@ -138,12 +138,15 @@ def test_the_story_holds_on_a_terminal_and_without_one_side_by_side(
         summary = demo.output.partition("演示结果")[2]
         assert dict(re.findall(r"│ (\S+) +│ +(-?[\d,]+\.\d\d) │", summary)) == {
             "微信缴存": "700.00",  # 500 + 200
+            "微信扣款": "300.00",
             "微信退款": "-200.00",
             "支付宝缴存": "300.00",
-            "开户补贴": "300.00",  # two children
-            "账户余额": "1,100.00",  # 700 - 200 + 300 + 300
+            "支付宝扣款": "400.00",
+            "银行扣款": "500.00",
+            "开户补贴": "900.00",  # two children, a degree, neither: 300 + 400 + 200
+            "三人账户余额": "2,900.00",  # 700 + 300 - 200 + 300 + 400 + 500 + 900
         }
-        assert "44 项检查全部通过" in summary
+        assert "78 项检查全部通过" in summary
         assert demo.has_left_nothing()
 
 
@@ -170,6 +173,15 @@ def test_nothing_outlives_the_demo_however_it_ends(
     assert demo.processes("-m sandbox wechat")
     demo.process.send_signal(number)
     assert demo.process.wait(PATIENCE_SECONDS) == status
+    assert demo.has_left_nothing()
+
+
+def test_an_interrupt_while_the_clock_jumps_leaves_nothing(start: Callable[..., Demo]):
+    demo = start()
+    demo.read_until("时间快进到 2026-12-09 08:31")
+    demo.process.send_signal(signal.SIGINT)
+    assert demo.finish() == 130, demo.output
+    assert "演示被中断，全部进程已停止" in demo.output
     assert demo.has_left_nothing()
 
 
@@ -204,3 +216,10 @@ def test_a_port_that_is_taken_is_replaced_by_a_free_one():
         taken = server.getsockname()[1]
         [port] = free_ports([taken])
     assert port not in {0, taken}
+
+
+def test_nobody_moves_in_where_the_web_listens_while_it_starts_anew():
+    with take_port(0) as doorstep:
+        held = doorstep.getsockname()[1]
+        [port] = free_ports([held])
+        assert port not in {0, held}
