@@ -19,5 +19,5 @@ def run(ports: Ports, *, on: date) -> Counts:
 
 
 def due(session: Session, *, on: date, now: datetime) -> Counts:
-    """Return how many would be taken up: the results are the channels' to tell."""
+    """Return how many debits' day has come, those included that go out by file instead."""
     return {"due": count_due_debits(session, on=on) if is_sending_time(now) else 0}

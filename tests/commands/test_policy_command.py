@@ -142,7 +142,7 @@ def test_show_refuses_what_does_not_exist(runner, arguments, words):
 def test_load_twice_adds_nothing(runner):
     result = runner.invoke(args=["policy", "load"])
     assert result.exit_code == 0
-    assert result.stdout == "新载入 0 条政策参数，原有 118 条未变\n"
+    assert result.stdout == "新载入 0 条政策参数，原有 119 条未变\n"
 
 
 def test_load_adds_a_new_line_and_check_asks_for_it_before(runner, folder):
@@ -155,10 +155,10 @@ def test_load_adds_a_new_line_and_check_asks_for_it_before(runner, folder):
     assert check.exit_code == 1
     assert "尚未载入：月缴存基数上限（deposit.base_limit_fen，2027-01-01 起）" in check.stderr
     load = runner.invoke(args=["policy", "load", "--folder", str(folder)])
-    assert load.stdout == "新载入 1 条政策参数，原有 118 条未变\n"
+    assert load.stdout == "新载入 1 条政策参数，原有 119 条未变\n"
     check = runner.invoke(args=["policy", "check", "--folder", str(folder)])
     assert check.exit_code == 0
-    assert check.stdout == "政策参数与文件一致，共 119 条\n"
+    assert check.stdout == "政策参数与文件一致，共 120 条\n"
 
 
 @pytest.mark.parametrize("command", ["load", "check"])
@@ -183,7 +183,7 @@ def test_check_names_the_figures_that_end_soon(runner):
     result = runner.invoke(args=["policy", "check"])
     assert result.exit_code == 0
     assert result.stdout == (
-        "政策参数与文件一致，共 118 条\n"
+        "政策参数与文件一致，共 119 条\n"
         "即将到期：月缴存基数上限（deposit.base_limit_fen）至 2026-12-31，其后尚无参数\n"
     )
     assert "即将到期" not in runner.invoke(args=["policy", "check", "--within", "36"]).stdout

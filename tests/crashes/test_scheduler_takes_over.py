@@ -67,7 +67,7 @@ def test_one_is_active_and_the_other_takes_over_after_kill_9(house: House) -> No
     until(lambda: every_job_has_succeeded_in(house, 1), "every job has run")
     days = house.rows("SELECT job, on_date FROM job_run WHERE state = 'succeeded'")
     assert sorted(job for job, _ in days) == [
-        *("compare-mandates", "remove-expired", "resume-agreements", "seal-days"),
+        *("compare-mandates", "plan-debits", "remove-expired", "resume-agreements", "seal-days"),
     ]
     # Left behind as if killed in the middle of it.
     with house.engine.begin() as connection:

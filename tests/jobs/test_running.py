@@ -259,6 +259,8 @@ def test_a_dry_run_changes_nothing_and_names_what_the_run_then_does(fund: Fund) 
         "apply-callbacks": {"pending": 0},
         "announce-debits": {"due": 0},
         "submit-debits": {"due": 0},
+        "send-debit-batches": {"unsent": 0},
+        "fetch-bank-answers": {"at_bank": 0},
         "propose-refunds": {"proposed": 0},
         "plan-debits": {"planned": 1},
         "send-messages": {"due": 0},

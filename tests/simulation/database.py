@@ -79,7 +79,8 @@ def faulty(world: World, transact: Transact, name: str) -> Transact:
             result = work(session)
             session.flush()
             if runs == 1:
-                fault = world.draw(LATE_FAULTS, at=f"{step} {sorted(world.written)}")
+                written = sorted(world.written)
+                fault = world.draw(LATE_FAULTS, at=f"{step} {written}", fated=bool(written))
                 if fault in _BEFORE_COMMIT:
                     raise _BEFORE_COMMIT[fault](world)
             return result

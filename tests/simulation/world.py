@@ -116,8 +116,10 @@ class World:
     def happens(self, probability: float) -> bool:
         return self.random.random() < probability
 
-    def draw(self, likelihood: Mapping[str, float], *, at: str) -> str:
+    def draw(self, likelihood: Mapping[str, float], *, at: str, fated: bool = True) -> str:
         """Return one of the faults, each with its probability; mostly «none».
+
+        Where it is not `fated`, a flow's fate waits: it would do no harm here.
 
         Every era has faults of its own that it knows not at all or far too often: a mixture that is
         always the same would always miss the same things. And a point that is seldom reached must
@@ -125,7 +127,7 @@ class World:
         """
         drawn = self.random.random()
         flow = self.running
-        if self.faults and flow and flow.fate and flow.fate[0] in likelihood:
+        if fated and self.faults and flow and flow.fate and flow.fate[0] in likelihood:
             self.note(flow.fate[0])
             return flow.fate.popleft()
         if self.faults and not (flow and flow.spared):

@@ -80,14 +80,14 @@ def a_quarter_counts_for_its_first_month_alone(patch: pytest.MonkeyPatch) -> Non
 
 def an_order_asks_for_what_is_agreed_on_now(patch: pytest.MonkeyPatch) -> None:
     """Not for what was announced: a change after the notice should change nothing."""
-    real = claiming._store_attempts
+    real = claiming.store_attempts
 
     def store(
         session: Session, sending: Sequence[tuple[Any, Any]], **kwargs: Any
     ) -> list[claiming.Attempt]:
         return real(session, [(_Newest(session, row), to) for row, to in sending], **kwargs)
 
-    patch.setattr(claiming, "_store_attempts", store)
+    patch.setattr(claiming, "store_attempts", store)
 
 
 class _Newest:

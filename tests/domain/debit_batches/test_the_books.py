@@ -28,9 +28,15 @@ def test_each_damage_to_a_batch_has_its_name(batching: Batching) -> None:
     assert kinds(batching) == {"batch_differs_from_debits"}
     change(batching, "UPDATE payment_order SET batch_place = 2 WHERE batch_place = 5")
     assert kinds(batching) == set()
-    # An order that is open again in a closed batch; its money has no cause any more either.
+    # An order that is open again in a closed batch: its money has no cause any more, and its
+    # instruction no order that succeeded.
     change(batching, "UPDATE payment_order SET state = 'awaiting_payment' WHERE batch_place = 2")
-    assert kinds(batching) == {"batch_differs_from_debits", "deposit_without_cause"}
+    assert kinds(batching) == {
+        "batch_differs_from_debits",
+        "debit_succeeded_without_its_order",
+        "deposit_without_cause",
+        "open_debits_differ_from_instruction",
+    }
 
 
 def change(batching: Batching, statement: str) -> None:
