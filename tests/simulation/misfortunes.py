@@ -46,6 +46,12 @@ def the_cap_is_asked_for_twice(town: Town, person: Person) -> None:
             _pay(town, person, trade)
 
 
+def an_order_is_sent_again(town: Town, person: Person) -> None:
+    """The same request comes once more, under the same key, although it was answered."""
+    if _order(town, person, AMOUNT_FEN) is not None:
+        people.order(town, person, AMOUNT_FEN, next(reversed(person.orders)), pays=False)
+
+
 def somebody_pays_after_the_end(town: Town, person: Person) -> None:
     """The order has expired and was asked about; the channel takes money unless it was closed."""
     order = _order(town, person, AMOUNT_FEN)
@@ -213,6 +219,7 @@ def _release(town: Town, refund_no: str) -> None:
 MISFORTUNES: tuple[Misfortune, ...] = (
     an_unknown_order_is_paid_in_silence,
     the_cap_is_asked_for_twice,
+    an_order_is_sent_again,
     somebody_pays_after_the_end,
     a_closed_order_is_paid_all_the_same,
     a_refund_goes_out_in_the_dark,
