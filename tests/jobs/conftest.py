@@ -29,11 +29,12 @@ def term(fund: Fund) -> Term:
 
 
 def take(ports: Ports, holder: str) -> Grip:
-    """Take the lease, whoever has it: its time is over."""
-    expire(ports)
-    grip = take_lease(ports, holder=holder)
-    assert grip is not None
-    return grip
+    """Take the lease, whoever has it, and however often that one renews it meanwhile."""
+    while True:
+        expire(ports)
+        grip = take_lease(ports, holder=holder)
+        if grip is not None:
+            return grip
 
 
 def expire(ports: Ports) -> None:

@@ -218,12 +218,16 @@ class Batching:
         """The folder in which the bank lays its answers."""
         return self.data_dir / "bank-files" / "outbox"
 
-    def publish(self, name: str, content: bytes) -> None:
-        """Lay a file there by hand, signed by the bank; later than what lay there before."""
+    def publish(self, name: str, content: bytes, *, seconds_ago: int = 0) -> None:
+        """Lay a file there by hand, signed by the bank; later than what lay there before.
+
+        A file server tells times in whole seconds: what is to be replaced at once by a file as
+        long as it must have been laid there some `seconds_ago`.
+        """
         signature = sign(content, read_private_key(self.data_dir / BANK_PRIVATE_KEY))
         for tail, data in (("", content), (".sig", signature.encode()), (".ok", b"")):
             path = self.outbox / f"{name}{tail}"
-            later = path.stat().st_mtime + 1 if path.exists() else time.time()
+            later = path.stat().st_mtime + 1 if path.exists() else time.time() - seconds_ago
             path.write_bytes(data)
             os.utime(path, (later, later))
 

@@ -185,7 +185,7 @@ def test_an_answer_to_a_batch_that_we_never_sent(batching: Batching) -> None:
     batching.go_round()
     content = (batching.outbox / batching.answer_name()).read_bytes()
     other = batching.answer_name().replace("_0001", "_0002")
-    batching.publish(other, content)
+    batching.publish(other, content, seconds_ago=60)
     assert batching.fetch() == {"refused": 1}
     assert "没有发出这一批次" in batching.files_seen()[-1][2]
     batching.owing(1)
